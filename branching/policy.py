@@ -1,0 +1,68 @@
+"""What a brancher asks: the ``Policy`` protocol, and the revived path that it hands over."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .state import BranchState
+
+if TYPE_CHECKING:
+    from pyscipopt import Model
+
+__all__ = ["PathStep", "Policy"]
+
+
+@dataclass(frozen=True, slots=True)
+class PathStep:
+    """One branching decision on the way from the root to the node at hand."""
+
+    node: int
+    """SCIP's number of the node that was branched on."""
+    depth: int
+    """Its depth."""
+    child: int
+    """Which child the way entered: 0 down, 1 up, 2 the middle child of an integer value."""
+    memory: object
+    """What the policy returned from ``remember`` at that node."""
+
+
+class Policy(Protocol):
+    """Scores the branching candidates of a node.
+
+    Subclass it (the two optional methods have bodies) or give an object of the same shape. A policy may raise: the
+    brancher reports it once, lets SCIP's default rule take the node, and goes on.
+    """
+
+    extended: bool = True
+    """Whether the policy reads the variable columns behind Ecole's 19. False saves the time to write them."""
+
+    def begin(self, model: Model) -> None:
+        """Called once before the first decision of a solve, after presolving."""
+
+    @abstractmethod
+    def score(self, state: BranchState, path: Sequence[PathStep]) -> NDArray[np.floating] | None:
+        """Scores of the candidates, (k,) floats in the order of ``state.candidates``; the highest finite one is taken.
+
+        NaN marks a candidate that must not be taken. None leaves the node to SCIP's next rule, which is no failure.
+
+        Args:
+            state: the graph at the node; its arrays are valid during this call only (``state.copy()`` keeps them).
+            path: the decisions of this plugin between the root and the node, root first. Ancestors that another
+                rule branched on are missing.
+        """
+
+    def remember(self, state: BranchState, path: Sequence[PathStep], choice: int) -> object:  # noqa: ARG002
+        """Called after the node was branched on; what it returns reaches all descendants as ``PathStep.memory``.
+
+        Args:
+            state: as in ``score``, of the same node.
+            path: as in ``score``.
+            choice: place of the chosen candidate within ``state.candidates``.
+        """
+        return None

@@ -1,0 +1,82 @@
+"""Named sets of SCIP parameters, SCIP's own branching rules as baselines, and seeds.
+
+``clean`` is the field's benchmark setting (Gasse et al. 2019, Scavuzzo et al. 2022, Strang et al. 2025): no cuts after
+the root's first LP, no restarts, so that node counts speak of branching.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pyscipopt import Model
+
+__all__ = ["RULES", "SETTINGS", "apply_rule", "apply_seed", "apply_settings"]
+
+ParameterValue = bool | int | float | str
+
+_CLEAN: dict[str, ParameterValue] = {"separating/maxrounds": 0, "presolving/maxrestarts": 0}
+
+SETTINGS: Mapping[str, Mapping[str, ParameterValue]] = {
+    "default": {},
+    "clean": _CLEAN,
+    "dfs": {**_CLEAN, "nodeselection/dfs/stdpriority": 1_000_000, "nodeselection/dfs/memsavepriority": 1_000_000},
+}
+"""Parameter sets by name: ``default`` (SCIP as it comes), ``clean``, ``dfs`` (clean, depth first)."""
+
+RULES: tuple[str, ...] = (
+    "default",
+    "relpscost",
+    "pscost",
+    "vanillafullstrong",
+    "fullstrong",
+    "mostinf",
+    "random",
+    "inference",
+)
+"""SCIP's own rules that can be asked for as ``scip:<rule>``; ``default`` leaves the priorities as SCIP has them."""
+
+TOP_PRIORITY = 536_870_911
+"""The highest priority SCIP accepts for a branching rule."""
+
+
+def apply_settings(model: Model, name: str) -> None:
+    """Set the parameters of the named set.
+
+    Raises:
+        ValueError: there is no such set; the message lists those there are.
+    """
+    try:
+        parameters = SETTINGS[name]
+    except KeyError:
+        raise ValueError(f"unknown settings {name!r}; known are {', '.join(SETTINGS)}") from None
+    if parameters:
+        model.setParams(dict(parameters))
+
+
+def apply_rule(model: Model, rule: str) -> None:
+    """Put one of SCIP's own rules in front.
+
+    Raises:
+        ValueError: SCIP has no such rule among ``RULES``.
+    """
+    if rule not in RULES:
+        raise ValueError(f"unknown SCIP rule {rule!r}; known are {', '.join(RULES)}")
+    if rule != "default":
+        model.setParam(f"branching/{rule}/priority", TOP_PRIORITY)
+
+
+def apply_seed(model: Model, seed: int) -> None:
+    """Shift all of SCIP's random seeds; 0 is SCIP as it comes.
+
+    Raises:
+        ValueError: the seed is negative or above SCIP's limit of 2^31 - 1.
+    """
+    if not 0 <= seed <= 2**31 - 1:
+        raise ValueError(f"seed {seed} is outside 0 .. {2**31 - 1}")
+    model.setParams({
+        "randomization/randomseedshift": seed,
+        "randomization/permutationseed": seed,
+        "randomization/lpseed": seed,
+    })
