@@ -1,0 +1,142 @@
+"""The branching network: encoder, revival and decoder in a row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from torch import Tensor, nn
+
+from ..branching.state import BranchState, row_column_names, variable_column_names
+from .batch import GraphBatch
+from .decoder import Decoder
+from .encoder import Encoder
+from .normalisation import InputNormalisation
+from .revival import Revival
+
+__all__ = ["BranchingNetwork", "NetworkConfig"]
+
+
+class NetworkConfig(BaseModel):
+    """Shape of a network. Together with the weights it is all that a network is."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    width: Annotated[int, Field(ge=2, le=1024)] = 32
+    """Width D of all embeddings; even, and a multiple of ``heads``."""
+    heads: Annotated[int, Field(ge=1)] = 4
+    """Attention heads of the decoder."""
+    history_length: Annotated[int, Field(ge=0, le=4096)] = 0
+    """Most revived steps that the decoder sees (see ``select_history``); 0 is a network without history."""
+    variable_columns: Annotated[tuple[str, ...], Field(min_length=1)] = variable_column_names(extended=False)
+    """Variable columns that are read, in this order: names out of ``VARIABLE_COLUMNS``."""
+    row_columns: Annotated[tuple[str, ...], Field(min_length=1)] = row_column_names()
+    """Row columns that are read, in this order: names out of ``ROW_COLUMNS``."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> NetworkConfig:
+        if self.width % 2 or self.width % self.heads:
+            raise ValueError(f"width {self.width} must be even and a multiple of heads ({self.heads})")
+        for kind, names, known in (
+            ("variable", self.variable_columns, variable_column_names()),
+            ("row", self.row_columns, row_column_names()),
+        ):
+            unknown = [name for name in names if name not in known]
+            if unknown:
+                raise ValueError(f"unknown {kind} columns {', '.join(unknown)}; known are {', '.join(known)}")
+            if len(set(names)) != len(names):
+                raise ValueError(f"{kind} columns named twice: {', '.join(names)}")
+        return self
+
+    @property
+    def extended(self) -> bool:
+        """Whether a variable column behind Ecole's 19 is read."""
+        return not set(self.variable_columns) <= set(variable_column_names(extended=False))
+
+
+class BranchingNetwork(nn.Module):
+    """Scores branching candidates from the LP's graph and from the revived steps on the way to the node.
+
+    Shapes: n variables, k candidates, B graphs, D width, T steps (see ``GraphBatch``).
+
+    Example of a training step on the decisions of one path, root first::
+
+        embeddings = network.encode(batch)
+        steps = network.steps(batch, embeddings, choices)[range(L), children]
+        memory, mask = gather_history(steps, [range(t) for t in range(L)], network.config.history_length)
+        scores = network.decode(embeddings[batch.candidates], batch.candidate_batch, memory, mask)
+    """
+
+    def __init__(self, config: NetworkConfig | None = None) -> None:
+        super().__init__()
+        self.config = config = NetworkConfig() if config is None else config
+        self.normalisation = InputNormalisation(config.variable_columns, config.row_columns)
+        self.encoder = Encoder(self.normalisation.variables.width, self.normalisation.rows.width, config.width)
+        self.revival = Revival(config.width)
+        self.decoder = Decoder(config.width, config.heads)
+
+    def fit_normalisation(self, states: Sequence[BranchState]) -> None:
+        """Fit the input normalisation and the encoder's scales on data; before training, once.
+
+        Raises:
+            ValueError: there is no state.
+        """
+        if not states:
+            raise ValueError("normalisation needs at least one state")
+        self.normalisation.fit(_batches(states))
+        self.encoder.fit_scales(lambda: (self.normalisation(batch) for batch in _batches(states)))
+
+    def encode(self, batch: GraphBatch) -> Tensor:
+        """Variable embeddings (n, D)."""
+        embeddings: Tensor = self.encoder(self.normalisation(batch))
+        return embeddings
+
+    def steps(self, batch: GraphBatch, embeddings: Tensor, choices: Tensor) -> Tensor:
+        """The steps that a decision leads to, one for each child it may create.
+
+        Args:
+            batch: B graphs, each with at least one candidate.
+            embeddings: (n, D), out of ``encode``.
+            choices: (B,) int64: place of the branched variable among its graph's candidates.
+
+        Returns:
+            (B, 3, D): child down, up, middle (``PathStep.child``).
+        """
+        chosen = batch.candidates[batch.candidate_offsets[:-1] + choices]
+        steps: Tensor = self.revival(batch, embeddings, chosen)
+        return steps
+
+    def decode(self, candidates: Tensor, candidate_batch: Tensor, memory: Tensor, mask: Tensor) -> Tensor:
+        """Scores of all candidates.
+
+        Args:
+            candidates: (k, D) embeddings.
+            candidate_batch: (k,) int64, ascending: graph of each candidate.
+            memory: (B, T, D) steps, padded; T may be 0.
+            mask: (B, T) bool, True where there is a step.
+
+        Returns:
+            (k,) scores.
+        """
+        scores: Tensor = self.decoder(candidates, candidate_batch, memory, mask)
+        return scores
+
+    def forward(self, batch: GraphBatch, memory: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
+        """Scores of all candidates, (k,); without ``memory`` no graph has a history.
+
+        Raises:
+            ValueError: only one of ``memory`` and ``mask`` is given.
+        """
+        if (memory is None) != (mask is None):
+            raise ValueError("memory and mask belong together")
+        embeddings = self.encode(batch)
+        if memory is None or mask is None:
+            memory = embeddings.new_zeros(batch.n_graphs, 0, self.config.width)
+            mask = memory.new_zeros(batch.n_graphs, 0, dtype=bool)
+        return self.decode(embeddings[batch.candidates], batch.candidate_batch, memory, mask)
+
+
+def _batches(states: Sequence[BranchState]) -> Iterable[GraphBatch]:
+    """One state at a time: memory does not grow with the data."""
+    return (GraphBatch.view(state) for state in states)
