@@ -1,0 +1,215 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
+"""What branching asks of SCIP beside the LP's graph: the focus node, its ancestors, branching, strong branching, counts."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from scip_api cimport *
+
+include "bridge.pxi"
+
+
+def scip_version():
+    """SCIP's version as (major, minor, patch)."""
+    return scip_api.SCIPmajorVersion(), scip_api.SCIPminorVersion(), scip_api.SCIPtechVersion()
+
+
+def library_path():
+    """Path of the libscip in use; None where the system does not tell."""
+    cdef const char* path = revi_scip_path()
+    return _os.fsdecode(path) if path != NULL else None
+
+
+class SearchCounts(NamedTuple):
+    """What a solve cost, over all restarts."""
+
+    nodes: int
+    """Nodes processed (SCIPgetNTotalNodes)."""
+    lp_iterations: int
+    """Simplex iterations, those of strong branching left out (SCIPgetNLPIterations)."""
+    strong_branching_lp_iterations: int
+    """Simplex iterations of strong branching, which SCIP counts apart."""
+    rule_domain_reductions: int
+    """Domain reductions that branching rules found while they probed."""
+    rule_cutoffs: int
+    """Nodes that branching rules cut off."""
+
+
+def search_counts(model):
+    """The counts of the model's last solve, in any stage from transformed on.
+
+    Raises:
+        RuntimeError: the model was freed, or its problem is not transformed.
+    """
+    cdef _Handle handle = _Handle(model)
+    cdef SCIP* scip = handle.get()
+    cdef SCIP_BRANCHRULE** rules
+    cdef long long reductions = 0, cutoffs = 0
+    cdef int i, stage = scip_api.SCIPgetStage(scip)
+    if not 3 <= stage <= 10:  # SCIP_STAGE_TRANSFORMED .. SCIP_STAGE_SOLVED
+        raise RuntimeError(f"search_counts() needs a transformed problem; the model is in stage {stage}")
+    rules = scip_api.SCIPgetBranchrules(scip)
+    for i in range(scip_api.SCIPgetNBranchrules(scip)):
+        reductions += scip_api.SCIPbranchruleGetNDomredsFound(rules[i])
+        cutoffs += scip_api.SCIPbranchruleGetNCutoffs(rules[i])
+    return SearchCounts(
+        scip_api.SCIPgetNTotalNodes(scip),
+        scip_api.SCIPgetNLPIterations(scip),
+        scip_api.SCIPgetNStrongbranchLPIterations(scip),
+        reductions,
+        cutoffs,
+    )
+
+
+cdef class Search:
+    """The running search of one model, held weakly.
+
+    All methods but ``solving`` raise RuntimeError outside SCIP's solving stage or when the model was freed.
+    """
+
+    cdef _Handle handle
+
+    def __init__(self, model):
+        self.handle = _Handle(model)
+
+    @property
+    def solving(self):
+        """Whether the model lives and is in SCIP's solving stage."""
+        return self.handle.model() is not None and scip_api.SCIPgetStage(self.handle.pointer) == REVI_STAGE_SOLVING
+
+    @property
+    def stopped(self):
+        """Whether SCIP is about to stop: a limit was hit or the user interrupted."""
+        return bool(scip_api.SCIPisStopped(self.handle.solving("stopped")))
+
+    @property
+    def run(self):
+        """SCIP's run; a restart begins the next one, and node numbers begin anew."""
+        return scip_api.SCIPgetNRuns(self.handle.solving("run"))
+
+    @property
+    def focus(self):
+        """Number of the focus node."""
+        cdef SCIP* scip = self.handle.solving("focus")
+        cdef SCIP_NODE* node = scip_api.SCIPgetFocusNode(scip)
+        return scip_api.SCIPnodeGetNumber(node) if node != NULL else -1
+
+    @property
+    def n_children(self):
+        """Children of the focus node so far."""
+        return scip_api.SCIPgetNChildren(self.handle.solving("n_children"))
+
+    def ancestors(self):
+        """Numbers of the focus node's ancestors, root first, the focus node itself last."""
+        cdef SCIP_NODE* node = scip_api.SCIPgetFocusNode(self.handle.solving("ancestors()"))
+        cdef list numbers = []
+        while node != NULL:
+            numbers.append(scip_api.SCIPnodeGetNumber(node))
+            node = scip_api.SCIPnodeGetParent(node)
+        numbers.reverse()
+        return numbers
+
+    def open_ancestors(self):
+        """Numbers of all nodes that are an ancestor of an open node or of the focus node."""
+        cdef SCIP* scip = self.handle.solving("open_ancestors()")
+        cdef SCIP_NODE** groups[3]
+        cdef int sizes[3]
+        cdef SCIP_NODE* node
+        cdef int group, i
+        cdef set numbers = set(self.ancestors())
+        _check(
+            scip_api.SCIPgetOpenNodesData(
+                scip, &groups[0], &groups[1], &groups[2], &sizes[0], &sizes[1], &sizes[2]
+            ),
+            "SCIPgetOpenNodesData",
+        )
+        for group in range(3):
+            for i in range(sizes[group]):
+                node = scip_api.SCIPnodeGetParent(groups[group][i])
+                while node != NULL:
+                    number = scip_api.SCIPnodeGetNumber(node)
+                    if number in numbers:
+                        break
+                    numbers.add(number)
+                    node = scip_api.SCIPnodeGetParent(node)
+        return numbers
+
+    def branch(self, int position):
+        """Branch on the variable at this place of SCIPgetVars.
+
+        Returns:
+            Numbers of the down child, the up child, and the middle child of an integer value; -1 where there is none.
+        """
+        cdef SCIP* scip = self.handle.solving("branch()")
+        cdef SCIP_NODE* down = NULL
+        cdef SCIP_NODE* middle = NULL
+        cdef SCIP_NODE* up = NULL
+        if not 0 <= position < scip_api.SCIPgetNVars(scip):
+            raise IndexError(f"no variable at place {position}")
+        _check(scip_api.SCIPbranchVar(scip, scip_api.SCIPgetVars(scip)[position], &down, &middle, &up), "SCIPbranchVar")
+        return _number(down), _number(up), _number(middle)
+
+    def leave_probing(self):
+        """End SCIP's probing mode where somebody left it on; tells whether it was on."""
+        cdef SCIP* scip = self.handle.solving("leave_probing()")
+        if not scip_api.SCIPinProbing(scip):
+            return False
+        _check(scip_api.SCIPendProbing(scip), "SCIPendProbing")
+        return True
+
+    def strong_branch(self, int iteration_limit=-1):
+        """Strong branching on all LP candidates of the best priority; SCIP's state stays as it was.
+
+        Args:
+            iteration_limit: simplex iterations for each child's LP; -1 for no limit.
+
+        Returns:
+            (4, k) float64: score, down gain, up gain, and flags (1: down infeasible, 2: up infeasible, 3: both).
+            NaN where SCIP gave no valid result, or where it was stopped before the candidate's turn.
+        """
+        cdef SCIP* scip = self.handle.solving("strong_branch()")
+        cdef SCIP_VAR** candidates
+        cdef double* values
+        cdef double* fractions
+        cdef int n_all, n_candidates, n_implied, i, code
+        cdef int limit = 2**31 - 1 if iteration_limit < 0 else iteration_limit
+        cdef double objective, down, up
+        cdef unsigned int down_valid, up_valid, down_infeasible, up_infeasible, down_conflict, up_conflict, lp_error
+        cdef double[:, ::1] out
+        if not scip_api.SCIPhasCurrentNodeLP(scip) or scip_api.SCIPgetLPSolstat(scip) != REVI_LPSOLSTAT_OPTIMAL:
+            raise RuntimeError("strong_branch() needs a node whose LP is solved to optimality")
+        _check(
+            scip_api.SCIPgetLPBranchCands(scip, &candidates, &values, &fractions, &n_all, &n_candidates, &n_implied),
+            "SCIPgetLPBranchCands",
+        )
+        result = np.full((4, n_candidates), np.nan)
+        out = result
+        objective = scip_api.SCIPgetLPObjval(scip)
+        _check(scip_api.SCIPstartStrongbranch(scip, 0), "SCIPstartStrongbranch")
+        code = REVI_OKAY
+        with nogil:
+            for i in range(n_candidates):
+                if scip_api.SCIPisStopped(scip):
+                    break
+                down_valid = up_valid = down_infeasible = up_infeasible = 0
+                down_conflict = up_conflict = lp_error = 0
+                code = scip_api.SCIPgetVarStrongbranchFrac(
+                    scip, candidates[i], limit, 1, &down, &up, &down_valid, &up_valid,
+                    &down_infeasible, &up_infeasible, &down_conflict, &up_conflict, &lp_error,
+                )
+                if code != REVI_OKAY:
+                    break
+                if lp_error or not (down_valid or down_infeasible) or not (up_valid or up_infeasible):
+                    continue
+                out[1, i] = max(down - objective, 0.0)
+                out[2, i] = max(up - objective, 0.0)
+                out[3, i] = (1 if down_infeasible else 0) + (2 if up_infeasible else 0)
+                out[0, i] = scip_api.SCIPgetBranchScore(scip, candidates[i], out[1, i], out[2, i])
+        _check(scip_api.SCIPendStrongbranch(scip), "SCIPendStrongbranch")
+        _check(code, "SCIPgetVarStrongbranchFrac")
+        return result
+
+
+cdef long long _number(SCIP_NODE* node) noexcept:
+    return scip_api.SCIPnodeGetNumber(node) if node != NULL else -1
