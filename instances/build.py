@@ -1,38 +1,25 @@
 """From arrays to a SCIP model, without a Python loop over matrix entries.
 
 PySCIPOpt builds a row from an expression, a dictionary with one Python object per entry. Here each row goes to SCIP's
-own ``SCIPcreateConsBasicLinear`` as a slice of the arrays, through ctypes: libscip is already loaded, as a dependency
-of PySCIPOpt's extension module, and the names below have had the same signature since SCIP 8.
+own ``SCIPcreateConsBasicLinear`` as a slice of the arrays.
 """
 
 from __future__ import annotations
 
 import ctypes
-from functools import cache
-from typing import Any
 
 import numpy as np
-import pyscipopt
+from numpy.typing import NDArray
 from pyscipopt import Model
 
+from .libscip import OKAY, functions, pointer
 from .milp import Milp
 
 __all__ = ["build_model"]
 
-_VARIABLE_TYPES = {b"B": 0, b"I": 1, b"C": 3}  # enum SCIP_Vartype; 2 is implicit integer
-_OKAY = 1
+Addresses = NDArray[np.uintp]
 
-_pointer, _double, _int, _text = ctypes.c_void_p, ctypes.c_double, ctypes.c_int, ctypes.c_char_p
-_SIGNATURES: dict[str, list[Any]] = {
-    # scip, &var, name, lb, ub, obj, type
-    "SCIPcreateVarBasic": [_pointer, _pointer, _text, _double, _double, _double, _int],
-    "SCIPaddVar": [_pointer, _pointer],
-    "SCIPreleaseVar": [_pointer, _pointer],
-    # scip, &cons, name, nvars, vars, vals, lhs, rhs
-    "SCIPcreateConsBasicLinear": [_pointer, _pointer, _text, _int, _pointer, _pointer, _double, _double],
-    "SCIPaddCons": [_pointer, _pointer],
-    "SCIPreleaseCons": [_pointer, _pointer],
-}
+_VARIABLE_TYPES = {b"B": 0, b"I": 1, b"C": 3}  # enum SCIP_Vartype; 2 is implicit integer
 
 
 def build_model(problem: Milp, name: str) -> Model:
@@ -50,7 +37,7 @@ def build_model(problem: Milp, name: str) -> Model:
     model.hideOutput()
     if problem.maximise:
         model.setMaximize()
-    scip = _scip_pointer(model)
+    scip = pointer(model)
     variables = _add_variables(scip, problem)
     try:
         _add_rows(scip, problem, variables)
@@ -59,9 +46,9 @@ def build_model(problem: Milp, name: str) -> Model:
     return model
 
 
-def _add_variables(scip: int, problem: Milp) -> np.ndarray[Any, np.dtype[np.uintp]]:
+def _add_variables(scip: int, problem: Milp) -> Addresses:
     """Create and add all variables, (n,) addresses; the caller releases them."""
-    library = _library()
+    library = functions()
     create, add = library["SCIPcreateVarBasic"], library["SCIPaddVar"]
     variables = np.zeros(problem.n_variables, dtype=np.uintp)
     address, stride = variables.ctypes.data, variables.itemsize
@@ -77,8 +64,8 @@ def _add_variables(scip: int, problem: Milp) -> np.ndarray[Any, np.dtype[np.uint
     return variables
 
 
-def _add_rows(scip: int, problem: Milp, variables: np.ndarray[Any, np.dtype[np.uintp]]) -> None:
-    library = _library()
+def _add_rows(scip: int, problem: Milp, variables: Addresses) -> None:
+    library = functions()
     create, add, release = library["SCIPcreateConsBasicLinear"], library["SCIPaddCons"], library["SCIPreleaseCons"]
     pointers = np.ascontiguousarray(variables[problem.columns])
     values = np.ascontiguousarray(problem.values)
@@ -95,37 +82,13 @@ def _add_rows(scip: int, problem: Milp, variables: np.ndarray[Any, np.dtype[np.u
         _check(code, "SCIPaddCons", f"c{row}")
 
 
-def _release(scip: int, function: str, addresses: np.ndarray[Any, np.dtype[np.uintp]]) -> None:
-    release = _library()[function]
+def _release(scip: int, function: str, addresses: Addresses) -> None:
+    release = functions()[function]
     begin, stride = addresses.ctypes.data, addresses.itemsize
     for index in np.flatnonzero(addresses).tolist():
         release(scip, begin + index * stride)
 
 
 def _check(code: int, function: str, what: str) -> None:
-    if code != _OKAY:
+    if code != OKAY:
         raise RuntimeError(f"{function} failed on {what} with SCIP return code {code}")
-
-
-def _scip_pointer(model: Model) -> int:
-    capsule = model.to_ptr(give_ownership=False)
-    get = ctypes.pythonapi.PyCapsule_GetPointer
-    get.restype, get.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
-    address = get(capsule, b"scip")
-    assert isinstance(address, int)
-    return address
-
-
-@cache
-def _library() -> dict[str, Any]:
-    """Look the entry points up once; dlsym on the extension module searches the libscip that it is linked to."""
-    handle = ctypes.CDLL(pyscipopt.scip.__file__)
-    functions: dict[str, Any] = {}
-    for name, arguments in _SIGNATURES.items():
-        try:
-            function = getattr(handle, name)
-        except AttributeError:
-            raise ImportError(f"the libscip of pyscipopt {pyscipopt.__version__} has no {name}") from None
-        function.argtypes, function.restype = arguments, ctypes.c_int
-        functions[name] = function
-    return functions

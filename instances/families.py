@@ -5,12 +5,14 @@ from __future__ import annotations
 import difflib
 from typing import Any
 
-from . import setcover
+from . import auction, facility, general, independent_set, knapsack, setcover
 from .family import Family, Instance, Parameters, Size
 
 __all__ = ["Family", "Instance", "Parameters", "Size", "get", "names"]
 
-_FAMILIES: dict[str, Family[Any]] = {module.FAMILY.name: module.FAMILY for module in (setcover,)}
+_FAMILIES: dict[str, Family[Any]] = {
+    module.FAMILY.name: module.FAMILY for module in (setcover, auction, facility, independent_set, knapsack, general)
+}
 
 
 def names() -> tuple[str, ...]:
