@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import torch
@@ -17,17 +17,13 @@ from .facts import NODE_FACTS, node_fact_vector
 
 __all__ = ["Edges", "GraphBatch", "GraphStructure"]
 
+_Graph = TypeVar("_Graph", "Edges", "GraphStructure", "GraphBatch")
 
-def _convert(instance: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """The same frozen dataclass with every tensor changed; nested dataclasses change themselves."""
-    changed = {}
-    for field in fields(instance):
-        value = getattr(instance, field.name)
-        if isinstance(value, Tensor):
-            changed[field.name] = change(value)
-        elif isinstance(value, Edges | GraphStructure):
-            changed[field.name] = _convert(value, change)
-    return replace(instance, **changed)
+
+def _moved(graph: _Graph, device: torch.device | str) -> _Graph:
+    """The same on another device; the very same, with all that was derived from it, where nothing moves."""
+    changed = {field.name: getattr(graph, field.name).to(device) for field in fields(graph)}
+    return graph if all(changed[name] is getattr(graph, name) for name in changed) else replace(graph, **changed)
 
 
 @dataclass(frozen=True)
@@ -40,6 +36,10 @@ class Edges:
     """(nnz,) int32: where each edge comes from."""
     values: Tensor
     """(nnz,) float32: coefficient / norm of the row."""
+
+    def to(self, device: torch.device | str) -> Edges:
+        """The same edges on another device."""
+        return _moved(self, device)
 
     @property
     def n_targets(self) -> int:
@@ -81,9 +81,9 @@ class GraphStructure:
             ),
         )
 
-    def to(self, device: torch.device | str) -> Self:
+    def to(self, device: torch.device | str) -> GraphStructure:
         """The same structure on another device."""
-        return _convert(self, lambda tensor: tensor.to(device))  # type: ignore[no-any-return]
+        return _moved(self, device)
 
 
 @dataclass(frozen=True)
@@ -200,9 +200,9 @@ class GraphBatch:
             candidate_offsets=torch.tensor([0, len(state.candidates)]),
         )
 
-    def to(self, device: torch.device | str) -> Self:
+    def to(self, device: torch.device | str) -> GraphBatch:
         """The same batch on another device."""
-        return _convert(self, lambda tensor: tensor.to(device))  # type: ignore[no-any-return]
+        return _moved(self, device)
 
 
 class _Writable:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated
 
+import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
@@ -12,7 +13,6 @@ from ..branching.state import BranchState, row_column_names, variable_column_nam
 from .batch import GraphBatch
 from .decoder import Decoder
 from .encoder import Encoder
-from .normalisation import InputNormalisation
 from .revival import Revival
 
 __all__ = ["BranchingNetwork", "NetworkConfig"]
@@ -71,8 +71,7 @@ class BranchingNetwork(nn.Module):
     def __init__(self, config: NetworkConfig | None = None) -> None:
         super().__init__()
         self.config = config = NetworkConfig() if config is None else config
-        self.normalisation = InputNormalisation(config.variable_columns, config.row_columns)
-        self.encoder = Encoder(self.normalisation.variables.width, self.normalisation.rows.width, config.width)
+        self.encoder = Encoder(config.variable_columns, config.row_columns, config.width)
         self.revival = Revival(config.width)
         self.decoder = Decoder(config.width, config.heads)
 
@@ -84,12 +83,11 @@ class BranchingNetwork(nn.Module):
         """
         if not states:
             raise ValueError("normalisation needs at least one state")
-        self.normalisation.fit(_batches(states))
-        self.encoder.fit_scales(lambda: (self.normalisation(batch) for batch in _batches(states)))
+        self.encoder.fit(_Views(states))
 
     def encode(self, batch: GraphBatch) -> Tensor:
         """Variable embeddings (n, D)."""
-        embeddings: Tensor = self.encoder(self.normalisation(batch))
+        embeddings: Tensor = self.encoder(batch)
         return embeddings
 
     def steps(self, batch: GraphBatch, embeddings: Tensor, choices: Tensor) -> Tensor:
@@ -133,10 +131,15 @@ class BranchingNetwork(nn.Module):
         embeddings = self.encode(batch)
         if memory is None or mask is None:
             memory = embeddings.new_zeros(batch.n_graphs, 0, self.config.width)
-            mask = memory.new_zeros(batch.n_graphs, 0, dtype=bool)
+            mask = torch.zeros(batch.n_graphs, 0, dtype=torch.bool, device=embeddings.device)
         return self.decode(embeddings[batch.candidates], batch.candidate_batch, memory, mask)
 
 
-def _batches(states: Sequence[BranchState]) -> Iterable[GraphBatch]:
-    """One state at a time: memory does not grow with the data."""
-    return (GraphBatch.view(state) for state in states)
+class _Views:
+    """The states as batches of one, made anew on every way through: memory does not grow with the data."""
+
+    def __init__(self, states: Sequence[BranchState]) -> None:
+        self._states = states
+
+    def __iter__(self) -> Iterator[GraphBatch]:
+        return (GraphBatch.view(state) for state in self._states)
