@@ -1,0 +1,49 @@
+"""From a policy's name to a branching rule inside a model, in one call."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..branching.brancher import LearnedBrancher, attach
+from ..branching.policy import Policy
+from ..branching.settings import TOP_PRIORITY
+
+if TYPE_CHECKING:
+    from pyscipopt import Model
+
+__all__ = ["include"]
+
+
+def include(
+    model: Model,
+    policy: str | Path | Policy = "auto",
+    *,
+    priority: int = TOP_PRIORITY,
+    strict: bool = False,
+    threads: int = 1,
+) -> LearnedBrancher:
+    """Let a learned policy choose the branching variables of a model.
+
+    Call it before ``model.optimize()``. Where the policy fails, SCIP's default rule takes the node and the solve goes on.
+
+    Args:
+        model: a PySCIPOpt model, its problem built or read.
+        policy: name of a pretrained policy (``auto`` picks one), path of a checkpoint, or any object with the methods
+            of :class:`~revibranch.Policy`.
+        priority: priority among SCIP's branching rules; the highest unless told otherwise.
+        strict: keep the first exception of the policy; ``revibranch.optimize(model)`` raises it after the solve.
+        threads: CPU threads of the network.
+
+    Returns:
+        The plugin, with ``statistics`` of its decisions and ``error``, the policy's first exception.
+
+    Raises:
+        ValueError: no such policy, or weights that cannot be used.
+        OSError: the weights cannot be read.
+    """
+    if isinstance(policy, (str, Path)):
+        from .policy import load_policy  # torch takes seconds to import; a policy object may do without
+
+        policy = load_policy(str(policy), threads=threads)
+    return attach(model, policy, priority=priority, strict=strict)

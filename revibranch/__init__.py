@@ -1,0 +1,61 @@
+"""ReviBranch: a learned branching rule for SCIP.
+
+    import revibranch
+    revibranch.include(model)
+    model.optimize()
+
+Names are imported when they are first used: ``import revibranch`` alone loads neither torch nor SCIP.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .branching._bipartite import BipartiteBuffer
+    from .branching.brancher import LearnedBrancher, optimize
+    from .branching.policy import Policy
+    from .branching.state import BranchState
+    from .gnn.plugin import include
+    from .gnn.policy import load_policy
+
+    __version__: str
+
+__all__ = [
+    "BipartiteBuffer",
+    "BranchState",
+    "LearnedBrancher",
+    "Policy",
+    "__version__",
+    "include",
+    "load_policy",
+    "optimize",
+]
+
+_HOMES = {
+    "BipartiteBuffer": ".branching._bipartite",
+    "BranchState": ".branching.state",
+    "LearnedBrancher": ".branching.brancher",
+    "Policy": ".branching.policy",
+    "include": ".gnn.plugin",
+    "load_policy": ".gnn.policy",
+    "optimize": ".branching.brancher",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        value: object = version("revibranch")
+    elif name in _HOMES:
+        value = getattr(import_module(_HOMES[name], __name__), name)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

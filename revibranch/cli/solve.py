@@ -1,0 +1,210 @@
+"""``revibranch solve``: one problem file, a policy, and whatever it is to be compared with."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+from rich import box
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from ..benchmarks.agreement import disagreements
+from ..benchmarks.rows import RunRow
+from ..benchmarks.run import Progress, load, run
+from ..branching.settings import SETTINGS
+from ..instances.native_output import stdout_to_stderr
+from ..instances.reading import read_model
+from . import EXIT_FAILURE, EXIT_INTERRUPTED, wrong_input
+
+__all__ = ["solve"]
+
+_TABLE_WIDTH = 400
+_STATUS = {
+    "optimal": "optimal",
+    "infeasible": "infeasible: no solution exists",
+    "unbounded": "unbounded: the objective improves without end",
+    "inforunbd": "infeasible or unbounded: SCIP cannot tell which",
+    "timelimit": "stopped at the time limit",
+    "userinterrupt": "interrupted",
+}
+
+
+def _positive(_context: click.Context, parameter: click.Parameter, value: float) -> float:
+    if not value > 0:  # NaN is not positive either
+        raise click.BadParameter(f"{value:g} is not a positive number of seconds", param=parameter)
+    return value
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--policy", default="auto", show_default=True, help="Pretrained policy, checkpoint file, or scip:<rule>.")
+@click.option("--against", multiple=True, metavar="POLICY", help="Also solve with this policy or rule; repeatable.")
+@click.option("--settings", type=click.Choice(tuple(SETTINGS)), default="default", show_default=True, help="Set of SCIP parameters.")
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Shift of SCIP's random seeds.")
+@click.option("--time-limit", type=float, default=math.inf, metavar="SECONDS", callback=_positive, help="CPU seconds for each solve.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.pass_context
+def solve(
+    context: click.Context,
+    file: Path,
+    policy: str,
+    against: tuple[str, ...],
+    settings: str,
+    seed: int,
+    time_limit: float,
+    as_json: bool,
+) -> None:
+    """Solve FILE (.mps, .lp or .cip, also gzipped) with a policy as SCIP's branching rule.
+
+    With --against, the same file is solved with the same seed and settings by the other rules too, and one table shows
+    what each of them needed. If they disagree on the optimum, that is said, and the exit code is 1.
+    """
+    names = list(dict.fromkeys((policy, *against)))
+    rows: list[RunRow] = []
+    with stdout_to_stderr():  # SCIP prints on its own account, on Ctrl-C for one
+        with wrong_input():
+            read_model(file)  # a damaged file is to be noticed before torch is loaded
+            policies = [load(name) for name in names]
+        for name, loaded in zip(names, policies, strict=True):
+            with _progress(f"{file.name}  {name}") as show:
+                rows.append(run(file, loaded, settings=settings, seed=seed, time_limit=time_limit, on_progress=show, label=name))
+            if rows[-1].status == "userinterrupt":
+                break
+
+    contradictions = disagreements(rows)
+    if as_json:
+        click.echo(_as_json(file, rows, contradictions))
+    else:
+        _print_result(file, rows)
+    for sentence in contradictions:
+        click.echo(f"revibranch: WRONG RESULT: {sentence}", err=True)
+    if rows[-1].status == "userinterrupt":
+        context.exit(EXIT_INTERRUPTED)
+    if contradictions:
+        context.exit(EXIT_FAILURE)
+
+
+@contextmanager
+def _progress(title: str) -> Iterator[Callable[[Progress], None] | None]:
+    """One line on standard error that tells how the solve goes, on a terminal only."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield None
+        return
+    # SCIP holds the interpreter while it solves: a refreshing thread would stand still, so each event draws the line.
+    with Live(Text(title), console=console, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False) as live:
+
+        def show(progress: Progress) -> None:
+            gap = f"{100 * progress.gap:.2f} %" if math.isfinite(progress.gap) else "none"
+            facts = f"{progress.seconds:.1f} s  {progress.nodes} nodes  {progress.open_nodes} open  best {progress.primal_bound:.8g}"
+            text = Text(f"{title}  {facts}  gap {gap}", no_wrap=True, overflow="ellipsis")
+            live.update(text, refresh=True)
+
+        yield show
+
+
+def _print_result(file: Path, rows: Sequence[RunRow]) -> None:
+    first = rows[0]
+    if len(rows) == 1:
+        click.echo(f"{file}: {_outcome(first)}")
+        for label, value in _facts(first):
+            click.echo(f"  {label:<16}{value}")
+        return
+    click.echo(f"{file}, {first.settings} settings, seed {first.seed}")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("rule", no_wrap=True)
+    table.add_column("result", no_wrap=True)
+    for heading in ("objective", "nodes", "LP iterations", "in strong branching", "seconds", "in policy"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(
+            Text(row.policy),
+            row.status,
+            _objective(row),
+            _count(row.nodes),
+            _count(row.lp_iterations),
+            _count(row.strong_branching_lp_iterations),
+            _seconds(row.solve_seconds),
+            _share(row),
+        )
+    # Wider than most terminals, so that no number is ever cut short, in a file or a pipe either.
+    Console(highlight=False, width=_TABLE_WIDTH).print(table)
+    for row in rows:
+        if remark := _remark(row):
+            click.echo(f"{row.policy}: {remark}")
+
+
+def _outcome(row: RunRow) -> str:
+    text = _STATUS.get(row.status, row.status)
+    return f"{text}; {remark}" if (remark := _remark(row)) else text
+
+
+def _remark(row: RunRow) -> str:
+    """What the counts alone do not say."""
+    remarks = []
+    if row.status in ("optimal", "infeasible", "unbounded", "inforunbd"):
+        if row.nodes == 0:
+            remarks.append("solved in presolving, no tree was searched")
+        elif row.nodes == 1:
+            remarks.append("solved at the root, nothing was branched on")
+    elif row.objective is None:
+        remarks.append("no solution found")
+    if row.fallbacks:
+        remarks.append(f"the policy failed at {row.fallbacks} nodes, which SCIP's default rule took")
+    return "; ".join(remarks)
+
+
+def _facts(row: RunRow) -> Iterator[tuple[str, str]]:
+    yield "rule", row.policy
+    yield "objective", _objective(row)
+    if row.status not in ("optimal", "infeasible", "unbounded", "inforunbd"):
+        yield "bound", _bound(row.dual_bound)
+        yield "gap", f"{100 * row.gap:.2f} %" if row.gap is not None and math.isfinite(row.gap) else "none"
+    yield "nodes", _count(row.nodes)
+    yield "LP iterations", f"{_count(row.lp_iterations)}, and {_count(row.strong_branching_lp_iterations)} in strong branching"
+    yield "seconds", _seconds(row.solve_seconds)
+    if row.decisions is not None:
+        yield "decisions", _count(row.decisions)
+        yield "time in policy", _share(row)
+
+
+def _objective(row: RunRow) -> str:
+    return "-" if row.objective is None else f"{row.objective:.10g}"
+
+
+def _bound(value: float | None) -> str:
+    return "none" if value is None or math.isinf(value) else f"{value:.10g}"
+
+
+def _count(value: int | None) -> str:
+    return "-" if value is None else f"{value:,}"
+
+
+def _seconds(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
+def _share(row: RunRow) -> str:
+    """Share of the solving time that went into states and scores; a dash for SCIP's own rules."""
+    if row.extraction_seconds is None or row.inference_seconds is None or not row.solve_seconds:
+        return "-"
+    return f"{100 * (row.extraction_seconds + row.inference_seconds) / row.solve_seconds:.1f} %"
+
+
+def _as_json(file: Path, rows: Sequence[RunRow], contradictions: Sequence[str]) -> str:
+    runs = [{name: _finite(value) for name, value in asdict(row).items()} for row in rows]
+    result = {"file": str(file), "agree": not contradictions, "disagreements": list(contradictions), "runs": runs}
+    return json.dumps(result, indent=2, allow_nan=False)
+
+
+def _finite(value: object) -> object:
+    """JSON knows no infinity: null."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
