@@ -46,7 +46,7 @@ def node_fact_vector(facts: NodeFacts, n_candidates: int, n_variables: int) -> N
         [
             facts.depth / (facts.depth + 10.0),
             float(math.isfinite(primal)),
-            _clip((here - root) / (primal - root)) if _all_finite(here, root, primal) and primal > root else 0.0,
+            _position(here, root, primal),
             _relative(here, root, missing=0.0),
             _relative(primal, here, missing=1.0),
             _relative(primal, dual, missing=1.0),
@@ -68,11 +68,18 @@ def _clip(value: float) -> float:
     return min(max(value, 0.0), 1.0)
 
 
+def _position(value: float, lower: float, upper: float) -> float:
+    """(value - lower) / (upper - lower), clipped to [0, 1]; 0 where it means nothing."""
+    if not _all_finite(value, lower, upper) or upper <= lower:
+        return 0.0
+    # Quartered, because the difference of two huge bounds may overflow; two denormal ones become equal by it.
+    return _clip((value / 4 - lower / 4) / (upper / 4 - lower / 4)) if upper / 4 > lower / 4 else 0.0
+
+
 def _relative(upper: float, lower: float, *, missing: float) -> float:
     """(upper - lower) / max(|upper|, |lower|), clipped to [0, 1]."""
     if not _all_finite(upper, lower):
         return missing
-    # Each term is divided first: the difference of two huge bounds may overflow.
     magnitude = max(abs(upper), abs(lower))
     return _clip(upper / magnitude - lower / magnitude) if magnitude > 0 else 0.0
 
