@@ -64,7 +64,7 @@ def draw(size: Size, parameters: GeneralParameters, draws: Draws) -> Milp:
         ValueError: too few variables for the shares of the types.
     """
     n_rows, n_variables = size
-    types = _types(n_variables, parameters, draws)
+    types = _types(n_variables, parameters)
     lower, upper, point = _bounds_and_point(types, draws)
     kinds = np.searchsorted(np.cumsum(parameters.weights), draws.uniform(n_rows) * sum(parameters.weights), side="right").astype(np.int64)
     kinds = np.minimum(kinds, CHOICE)
@@ -94,17 +94,13 @@ def draw(size: Size, parameters: GeneralParameters, draws: Draws) -> Milp:
     )
 
 
-def _types(n_variables: int, parameters: GeneralParameters, draws: Draws) -> TypeArray:
-    """Exact shares in random order, at least three binary variables and one continuous."""
+def _types(n_variables: int, parameters: GeneralParameters) -> TypeArray:
+    """Exact shares, at least three binary variables and one continuous; in SCIP's own order, which files then keep."""
     n_binary = max(3, round(parameters.binary * n_variables))
     n_integer = min(round(parameters.integer * n_variables), n_variables - n_binary - 1)
     if n_integer < 0:
         raise ValueError(f"{n_variables} variables are too few for {n_binary} binary ones and a continuous one")
-    types = np.full(n_variables, b"C", dtype="S1")
-    order = draws.permutation(n_variables)
-    types[order[:n_binary]] = b"B"
-    types[order[n_binary : n_binary + n_integer]] = b"I"
-    return types
+    return np.repeat(np.array([b"B", b"I", b"C"]), [n_binary, n_integer, n_variables - n_binary - n_integer])
 
 
 def _bounds_and_point(types: TypeArray, draws: Draws) -> tuple[FloatArray, FloatArray, FloatArray]:

@@ -1,0 +1,235 @@
+"""Sets of instances: files, manifests and families with seeds, resolved into sources that are cheap to send about."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from . import families
+from .family import Size
+from .manifest import MANIFEST_NAME, InstanceError, Manifest
+
+if TYPE_CHECKING:
+    from pyscipopt import Model
+
+__all__ = ["SUFFIXES", "InstanceError", "InstanceSource", "load_file", "parse_seeds", "resolve", "resolve_all"]
+
+SUFFIXES = tuple(f".{kind}{packed}" for kind in ("mps", "lp", "cip") for packed in ("", ".gz"))
+"""File names that are instances."""
+
+_FAMILY_SPEC = re.compile(r"(?P<family>[A-Za-z][\w-]*):(?P<size>[^:]*):(?P<seeds>[^:]*)")
+_SEEDS = re.compile(r"(\d+)(?:-(\d+))?")
+_MAX_SOURCES = 1_000_000
+
+
+@dataclass(frozen=True)
+class InstanceSource:
+    """Where one instance comes from: a file, or a family with a size and a seed. Small, hashable and picklable.
+
+    Attributes:
+        name: unique within a resolved set.
+        family: the generator's family, or for other files the name of their folder.
+        path: the file, or None if the instance is generated.
+        sha256: what the manifest says of the file, checked when it is loaded.
+        size: the generated instance's size.
+        seed: the generated instance's seed.
+    """
+
+    name: str
+    family: str
+    path: str | None = None
+    sha256: str | None = None
+    size: tuple[int, ...] | None = None
+    seed: int | None = None
+
+    def load(self) -> Model:
+        """Build or read a silent model.
+
+        Raises:
+            InstanceError: the file cannot be read, or is not what the manifest says.
+        """
+        if self.path is not None:
+            return load_file(self.path, self.sha256)
+        assert self.size is not None
+        assert self.seed is not None
+        return families.get(self.family).generate(Size(self.size), self.seed).to_model()
+
+
+def load_file(path: str | Path, sha256: str | None = None) -> Model:
+    """Read a problem file into a silent model.
+
+    Args:
+        path: an .mps, .lp or .cip file, gzipped or not.
+        sha256: checksum that the file must have.
+
+    Raises:
+        InstanceError: there is no such file, SCIP cannot read it, it holds no variables, or its checksum is another.
+    """
+    from pyscipopt import Model
+
+    from .libscip import errors_hidden
+
+    path = Path(path)
+    if not path.is_file():
+        raise InstanceError(f"{path} is no file")
+    if not path.name.endswith(SUFFIXES):
+        raise InstanceError(f"{path}: instances are files in {', '.join(SUFFIXES)}")
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InstanceError(f"{path}: {error.strerror}") from error
+    if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
+        raise InstanceError(f"{path} is not the file its manifest describes (checksum differs); generate it again")
+    model = Model()
+    model.hideOutput()
+    try:
+        with errors_hidden():
+            model.readProblem(str(path))
+    except Exception as error:  # PySCIPOpt turns SCIP's return codes into several types
+        reason = str(error).removeprefix("SCIP: ").rstrip("! ")
+        raise InstanceError(f"{path}: SCIP cannot read it ({reason})") from error
+    if model.getNVars(transformed=False) == 0:
+        raise InstanceError(f"{path} holds no variables")
+    return model
+
+
+def resolve(spec: str | Path) -> list[InstanceSource]:
+    """Find the instances that a specification names.
+
+    Args:
+        spec: a folder (its instance files, not its subfolders'), a glob pattern, a manifest.json, one file, or
+            ``family:size:seeds`` such as ``setcover:500x1000:0-19`` or ``auction:small:0,3,7-9``, generated on the fly.
+
+    Returns:
+        Sources in a fixed order: files by name with numbers in natural order, seeds as given.
+
+    Raises:
+        InstanceError: nothing is named, or what is named is not there.
+    """
+    return resolve_all([spec])
+
+
+def resolve_all(specs: Sequence[str | Path]) -> list[InstanceSource]:
+    """Find the instances of several specifications, each once.
+
+    Names are unique across all: files of the same stem are told apart by their suffixes, and else by their paths.
+
+    Raises:
+        InstanceError: as for :func:`resolve`.
+    """
+    found = [source for spec in specs for source in _resolve_one(str(spec))]
+    by_origin: dict[tuple[bool, str], InstanceSource] = {}
+    for source in found:
+        by_origin.setdefault((source.path is None, source.name if source.path is None else str(Path(source.path).resolve())), source)
+    unique = list(by_origin.values())
+    for longer_name in (_file_name, _path_name):
+        counts = Counter(source.name for source in unique)
+        unique = [longer_name(source) if counts[source.name] > 1 else source for source in unique]
+    return unique
+
+
+def parse_seeds(text: str) -> list[int]:
+    """Read ``3``, ``0-19`` or ``0,4,7-9`` into seeds, in the order given, each once.
+
+    Raises:
+        InstanceError: it is no such list, or a range runs backwards.
+    """
+    seeds: dict[int, None] = {}
+    for part in text.split(","):
+        match = _SEEDS.fullmatch(part.strip())
+        if match is None:
+            raise InstanceError(f"seeds are written 3, 0-19 or 0,4,7-9, not {text!r}")
+        first = int(match[1])
+        last = int(match[2] or first)
+        if last < first:
+            raise InstanceError(f"seeds {part.strip()} run backwards")
+        if last - first + len(seeds) >= _MAX_SOURCES:
+            raise InstanceError(f"seeds {part.strip()} are more than {_MAX_SOURCES}")
+        seeds.update(dict.fromkeys(range(first, last + 1)))
+    return list(seeds)
+
+
+def _resolve_one(spec: str) -> Iterable[InstanceSource]:
+    path = Path(spec)
+    if path.is_dir():
+        return _from_folder(path)
+    if path.is_file():
+        return _from_manifest(path) if path.suffix == ".json" else _from_files([path])
+    if (match := _FAMILY_SPEC.fullmatch(spec)) is not None:
+        return _from_family(match["family"], match["size"], match["seeds"])
+    if glob.has_magic(spec):
+        paths = [Path(name) for name in glob.glob(spec, recursive=True) if name.endswith(SUFFIXES)]
+        if not paths:
+            raise InstanceError(f"no instance file matches {spec!r}")
+        return _from_files(paths)
+    if spec in families.names():
+        family = families.get(spec)
+        raise InstanceError(f"{spec} is a family: name size and seeds too, e.g. {spec}:{family.default_size}:0-19")
+    raise InstanceError(f"{spec!r} is no folder, file, pattern or family:size:seeds (families: {', '.join(families.names())})")
+
+
+def _from_family(name: str, size_text: str, seeds: str) -> list[InstanceSource]:
+    try:
+        family = families.get(name)
+        size = family.parse_size(size_text)
+    except ValueError as error:
+        raise InstanceError(str(error)) from None
+    return [InstanceSource(f"{name}-{size}-s{seed}", name, size=tuple(size), seed=seed) for seed in parse_seeds(seeds)]
+
+
+def _from_folder(folder: Path) -> list[InstanceSource]:
+    paths = [path for path in folder.iterdir() if path.name.endswith(SUFFIXES) and path.is_file() and not path.name.startswith(".")]
+    if not paths:
+        raise InstanceError(f"{folder} holds no instance file ({', '.join(SUFFIXES)})")
+    return _from_files(paths)
+
+
+def _from_files(paths: Sequence[Path]) -> list[InstanceSource]:
+    """Files in natural order; what a manifest beside them knows of them comes from there."""
+    known: dict[Path, InstanceSource] = {}
+    for folder in dict.fromkeys(path.parent for path in paths):
+        if (folder / MANIFEST_NAME).is_file():
+            known.update((Path(source.path or ""), source) for source in _from_manifest(folder / MANIFEST_NAME, complete=False))
+    return [known.get(path) or _from_file(path) for path in sorted(paths, key=_natural)]
+
+
+def _from_file(path: Path) -> InstanceSource:
+    if not path.name.endswith(SUFFIXES):
+        raise InstanceError(f"{path}: instances are files in {', '.join(SUFFIXES)}")
+    name = path.name
+    for suffix in sorted(SUFFIXES, key=len, reverse=True):
+        name = name.removesuffix(suffix)
+    return InstanceSource(name, path.resolve().parent.name, path=str(path))
+
+
+def _from_manifest(path: Path, complete: bool = True) -> list[InstanceSource]:
+    """The files that a manifest lists; where it need not be complete, those that are missing do not matter."""
+    manifest = Manifest.read(path)
+    sources = []
+    for entry in manifest.instances:
+        file = path.parent / entry.file
+        if complete and not file.is_file():
+            raise InstanceError(f"{path} lists {entry.file}, which is not there; generate the set again")
+        sources.append(InstanceSource(entry.name, manifest.family, path=str(file), sha256=entry.sha256))
+    if complete and not sources:
+        raise InstanceError(f"{path} lists no instances")
+    return sources
+
+
+def _natural(path: Path) -> tuple[str, list[tuple[int, int | str]]]:
+    parts = re.split(r"(\d+)", path.name)
+    return str(path.parent), [(0, int(part)) if part.isdigit() else (1, part) for part in parts if part]
+
+
+def _file_name(source: InstanceSource) -> InstanceSource:
+    return source if source.path is None else replace(source, name=Path(source.path).name)
+
+
+def _path_name(source: InstanceSource) -> InstanceSource:
+    return source if source.path is None else replace(source, name=source.path)

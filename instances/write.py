@@ -1,0 +1,196 @@
+"""Writing sets of generated instances: in parallel, resumable, whole files only."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import multiprocessing
+import signal
+import tempfile
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from . import families
+from .family import Parameters, Size
+from .manifest import MANIFEST_NAME, InstanceError, Manifest, ManifestEntry, write_atomically
+from .mps import mps_text
+
+__all__ = ["FORMATS", "FileFormat", "InstanceSet", "write_set"]
+
+FileFormat = Literal["mps", "lp", "cip"]
+FORMATS: tuple[FileFormat, ...] = get_args(FileFormat)
+_MANIFEST_EVERY = 64
+
+
+@dataclass(frozen=True)
+class InstanceSet:
+    """What is to be written.
+
+    Attributes:
+        family: the family's name.
+        size: the instances' size.
+        parameters: the family's parameters.
+        seeds: one instance each.
+        file_format: ``mps`` (exact), or what SCIP writes as ``lp`` or ``cip`` (15 digits; lp splits ranged rows in two).
+        compress: gzip the files.
+    """
+
+    family: str
+    size: Size
+    parameters: Parameters
+    seeds: Sequence[int]
+    file_format: FileFormat = "mps"
+    compress: bool = False
+
+    def instance_name(self, seed: int) -> str:
+        """Name of the instance with this seed."""
+        return f"{self.family}-{self.size}-s{seed}"
+
+    def file_name(self, seed: int) -> str:
+        """Name of the file with this seed."""
+        return f"{self.instance_name(seed)}.{self.file_format}{'.gz' if self.compress else ''}"
+
+
+def write_set(wanted: InstanceSet, folder: Path, workers: int = 1, on_file: Callable[[int, bool], None] | None = None) -> Manifest:
+    """Write files and their manifest; files that are there with a good checksum are kept.
+
+    An interrupt (KeyboardInterrupt) waits for the files being written, writes the manifest of all that are there, and
+    goes on to the caller.
+
+    Args:
+        wanted: family, size, seeds and format.
+        folder: made if need be. A manifest in it must be of the same family, size, parameters and generator version.
+        workers: processes; 1 stays in this one.
+        on_file: called with the seed and whether the file was there already.
+
+    Returns:
+        The manifest of all files, earlier ones included.
+
+    Raises:
+        InstanceError: the folder holds another set, or a worker died.
+        ValueError: the family cannot be drawn with this size and these parameters.
+        OSError: the folder cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    manifest = _opened(wanted, folder)
+    kept = {entry.file: entry for entry in manifest.instances if _is_good(folder / entry.file, entry)}
+    manifest.instances = list(kept.values())
+    missing = []
+    for seed in wanted.seeds:
+        if wanted.file_name(seed) not in kept:
+            missing.append(seed)
+        elif on_file is not None:
+            on_file(seed, True)
+    written = 0
+
+    def finished(entry: ManifestEntry) -> None:
+        nonlocal written
+        manifest.instances.append(entry)
+        written += 1
+        if on_file is not None:
+            on_file(entry.seed, False)
+        if written % _MANIFEST_EVERY == 0:
+            _store(manifest, folder)
+
+    try:
+        _write_all(wanted, missing, folder, workers, finished)
+    finally:
+        _store(manifest, folder)
+    return manifest
+
+
+def _store(manifest: Manifest, folder: Path) -> None:
+    if not manifest.instances and not (folder / MANIFEST_NAME).exists():
+        return
+    manifest.instances.sort(key=lambda entry: (entry.seed, entry.file))
+    manifest.write(folder / MANIFEST_NAME)
+
+
+def _opened(wanted: InstanceSet, folder: Path) -> Manifest:
+    """The folder's manifest if it fits, else a new one."""
+    fresh = Manifest(
+        family=wanted.family,
+        size=str(wanted.size),
+        version=families.get(wanted.family).version,
+        parameters=wanted.parameters.model_dump(mode="json"),
+        instances=[],
+    )
+    path = folder / MANIFEST_NAME
+    if not path.exists():
+        return fresh
+    there = Manifest.read(path)
+    for label in ("family", "size", "parameters", "version"):
+        old, new = getattr(there, label), getattr(fresh, label)
+        if old != new:
+            raise InstanceError(f"{folder} holds instances of {label} {_brief(old)}, not {_brief(new)}; name another folder")
+    return there
+
+
+def _brief(value: Any) -> str:
+    return ", ".join(f"{key}={item}" for key, item in value.items()) if isinstance(value, dict) else str(value)
+
+
+def _is_good(path: Path, entry: ManifestEntry) -> bool:
+    return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == entry.sha256
+
+
+def _write_all(wanted: InstanceSet, seeds: Sequence[int], folder: Path, workers: int, finished: Callable[[ManifestEntry], None]) -> None:
+    """Write the files and report them in the order in which they are finished."""
+    if workers == 1 or len(seeds) < 2:
+        for seed in seeds:
+            finished(_write_one(wanted, seed, folder))
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(workers, len(seeds)), mp_context=context, initializer=_ignore_interrupts) as pool:
+        running: set[Future[ManifestEntry]] = set()
+        queue = iter(seeds)
+        try:
+            while True:
+                # A short queue: an interrupt then waits for a few files, not for all.
+                while len(running) < 2 * workers and (following := next(queue, None)) is not None:
+                    running.add(pool.submit(_write_one, wanted, following, folder))
+                if not running:
+                    return
+                done, running = wait(running, return_when=FIRST_COMPLETED)
+                for future in done:
+                    finished(future.result())
+        except BrokenProcessPool:
+            raise InstanceError("a worker process died while it wrote an instance; finished files are kept") from None
+        except KeyboardInterrupt:
+            for future in running:
+                future.cancel()
+            for future in wait(running).done:
+                if not future.cancelled() and future.exception() is None:
+                    finished(future.result())
+            raise
+
+
+def _write_one(wanted: InstanceSet, seed: int, folder: Path) -> ManifestEntry:
+    instance = families.get(wanted.family).generate(wanted.size, seed, wanted.parameters)
+    if wanted.file_format == "mps":
+        content = mps_text(instance.problem, instance.name).encode()
+    else:
+        with tempfile.TemporaryDirectory() as scratch:
+            path = Path(scratch) / f"model.{wanted.file_format}"
+            instance.to_model().writeProblem(str(path), trans=False, genericnames=False, verbose=False)
+            content = path.read_bytes()
+    if wanted.compress:
+        content = gzip.compress(content, mtime=0)
+    path = folder / wanted.file_name(seed)
+    write_atomically(path, content)
+    return ManifestEntry(
+        name=instance.name,
+        seed=seed,
+        file=path.name,
+        sha256=hashlib.sha256(content).hexdigest(),
+        problem=instance.problem.checksum(),
+    )
+
+
+def _ignore_interrupts() -> None:
+    """Ctrl-C reaches all processes of a terminal; the parent decides what becomes of the workers' files."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
