@@ -41,6 +41,8 @@ class Policy(Protocol):
 
     extended: bool = True
     """Whether the policy reads the variable columns behind Ecole's 19. False saves the time to write them."""
+    needs_path: bool = True
+    """Whether ``score`` reads ``path`` or ``remember`` has an effect. False saves both: ``path`` is then empty."""
 
     def begin(self, model: Model) -> None:
         """Called once before the first decision of a solve, after presolving."""

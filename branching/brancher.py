@@ -1,0 +1,295 @@
+"""The SCIP plugin: asks a policy at every node with a fractional LP solution, and never lets it spoil the solve."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pyscipopt import SCIP_RESULT, Branchrule
+
+from ._bipartite import BipartiteBuffer
+from ._scip import Search
+from .path import PathMemory
+from .policy import Policy
+from .settings import TOP_PRIORITY
+
+if TYPE_CHECKING:
+    from pyscipopt import Model
+
+    from .state import BranchState
+
+__all__ = ["BrancherStatistics", "LearnedBrancher", "attach", "optimize"]
+
+logger = logging.getLogger("revibranch")
+
+_BRANCHED = {"result": SCIP_RESULT.BRANCHED}
+_DID_NOT_RUN = {"result": SCIP_RESULT.DIDNOTRUN}
+
+
+@dataclass(slots=True)
+class BrancherStatistics:
+    """What a brancher did so far, over all solves of its model. Seconds are wall clock."""
+
+    decisions: int = 0
+    """Nodes branched on the policy's choice."""
+    passes: int = 0
+    """Nodes the policy chose to leave to SCIP's next rule (``score`` returned None)."""
+    fallbacks: int = 0
+    """Nodes left to SCIP's next rule because the policy failed."""
+    extraction_seconds: float = 0.0
+    """Spent in writing states."""
+    inference_seconds: float = 0.0
+    """Spent in the policy."""
+    other_seconds: float = 0.0
+    """Spent in the rest of the callback: the path, the choice, SCIP's branching."""
+
+    @property
+    def total_seconds(self) -> float:
+        """All time spent in the callback."""
+        return self.extraction_seconds + self.inference_seconds + self.other_seconds
+
+    def as_dict(self) -> dict[str, float]:
+        """The fields by name."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+# SCIP calls a plugin for the last time when its model is freed. The garbage collector may take a model's list of plugins
+# apart before it frees the model, so a brancher is kept here until SCIP itself has said good-bye to it.
+_in_use: set[LearnedBrancher] = set()
+
+
+class PolicyFailure(RuntimeError):
+    """The policy answered, but not with scores that can be used."""
+
+
+class LearnedBrancher(Branchrule):  # type: ignore[misc]  # PySCIPOpt has no complete types
+    """Branches where a ``Policy`` says. Made by ``attach`` (or ``revibranch.include``), which includes it into a model.
+
+    The model is held weakly: PySCIPOpt never frees a model that one of its plugins refers to.
+    """
+
+    def __init__(self, model: Model, policy: Policy, *, strict: bool = False) -> None:
+        self.policy = policy
+        self.strict = strict
+        self.statistics = BrancherStatistics()
+        self.error: Exception | None = None
+        """The first exception of the policy in the last solve; its traceback is one of its notes."""
+        self._model_reference = weakref.ref(model)
+        self._search = Search(model)
+        self._buffer = BipartiteBuffer(model, extended=policy.extended)
+        self._paths = PathMemory(self._search)
+        self._begun = False
+
+    # ---- SCIP's callbacks ----------------------------------------------------------------------------------------
+
+    def branchfree(self, _in_use: set[LearnedBrancher] = _in_use) -> None:
+        """The model is being freed (bound early: at interpreter exit the module may be empty already)."""
+        _in_use.discard(self)
+
+    def branchinit(self) -> None:
+        """A solve begins."""
+        self._begun = False
+        self.error = None
+        self._paths.clear()
+
+    def branchinitsol(self) -> None:
+        """A run begins (again after a restart): node numbers start anew and the variables may be others."""
+        self._buffer.invalidate()
+        self._paths.clear()
+
+    def branchexeclp(self, allowaddcons: bool) -> dict[str, Any]:  # noqa: ARG002
+        """Choose a variable at a node with a fractional LP solution."""
+        # An exception that leaves this callback would end the solve with SCIP's "unspecified error".
+        try:
+            return self._branch()
+        except Exception as error:  # noqa: BLE001
+            return self._hand_over(error)
+        except BaseException:
+            # KeyboardInterrupt inside Python code (SCIP's own Ctrl-C handling switched off), SystemExit: stop the solve
+            # in SCIP's way, which keeps the incumbent.
+            model = self._model_reference()
+            if model is not None:
+                model.interruptSolve()
+            self._leave_clean()
+            return _DID_NOT_RUN
+
+    def branchexecext(self, allowaddcons: bool) -> dict[str, Any]:  # noqa: ARG002
+        """Nonlinear branching candidates are left to SCIP."""
+        return _DID_NOT_RUN
+
+    def branchexecps(self, allowaddcons: bool) -> dict[str, Any]:  # noqa: ARG002
+        """Nodes without a solved LP are left to SCIP."""
+        return _DID_NOT_RUN
+
+    # ---- one decision --------------------------------------------------------------------------------------------
+
+    def _branch(self) -> dict[str, Any]:
+        started = perf_counter()
+        statistics, policy, search = self.statistics, self.policy, self._search
+        if not self._begun:
+            self._begin()
+        began_extraction = perf_counter()
+        state = self._buffer.update()
+        extracted = perf_counter()
+        statistics.extraction_seconds += extracted - began_extraction
+        if len(state.candidates) == 0:
+            return _DID_NOT_RUN
+        path = self._paths.path() if policy.needs_path else ()
+
+        began_inference = perf_counter()
+        try:
+            scores = policy.score(state, path)
+        finally:
+            inferred = perf_counter()
+            statistics.inference_seconds += inferred - began_inference
+        self._check_search(state)
+        if scores is None:
+            statistics.passes += 1
+            statistics.other_seconds += (perf_counter() - started) - (extracted - began_extraction) - (inferred - began_inference)
+            return _DID_NOT_RUN
+        choice = best_candidate(scores, len(state.candidates))
+        children = search.branch(int(state.candidates[choice]))
+        statistics.decisions += 1
+
+        # From here on the node is branched: whatever fails now must not leave it to another rule.
+        remembering = 0.0
+        if policy.needs_path:
+            began_remembering = perf_counter()
+            try:
+                self._paths.keep(state, children, policy.remember(state, path, choice))
+            except Exception as error:  # noqa: BLE001
+                self._report(error, "its descendants will not see this decision")
+            remembering = perf_counter() - began_remembering
+            statistics.inference_seconds += remembering
+        spent = perf_counter() - started
+        statistics.other_seconds += spent - (extracted - began_extraction) - (inferred - began_inference) - remembering
+        return _BRANCHED
+
+    def _begin(self) -> None:
+        model = self._model_reference()
+        if model is None:
+            raise RuntimeError("the model was freed")
+        self.policy.begin(model)
+        self._begun = True
+
+    def _check_search(self, state: BranchState) -> None:
+        """Raise where the policy did to SCIP what only the brancher may do."""
+        search = self._search
+        if not search.solving:
+            raise PolicyFailure("the policy took SCIP out of its solving stage")
+        if search.leave_probing():
+            raise PolicyFailure("the policy left SCIP in probing mode")
+        if search.focus != state.node.number:
+            raise PolicyFailure("the policy changed SCIP's focus node")
+        if search.n_children > 0:
+            raise PolicyFailure("the policy branched by itself")
+
+    # ---- failures ------------------------------------------------------------------------------------------------
+
+    def _hand_over(self, error: Exception) -> dict[str, Any]:
+        self.statistics.fallbacks += 1
+        self._report(error, "SCIP's default rule takes the node")
+        return _BRANCHED if self._leave_clean() else _DID_NOT_RUN
+
+    def _leave_clean(self) -> bool:
+        """Undo what a failed policy may have left behind; tells whether the node has children already."""
+        try:
+            if not self._search.solving:
+                return False
+            self._search.leave_probing()
+            return self._search.n_children > 0
+        except RuntimeError:
+            return False
+
+    def _report(self, error: Exception, consequence: str) -> None:
+        """Say the first failure of a solve aloud; keep its exception for ``strict``."""
+        if self.error is not None:
+            return
+        self.error = _without_frames(error)
+        logger.warning(
+            "branching policy %s failed: %s: %s; %s (further failures of this solve are counted, not reported)",
+            type(self.policy).__name__,
+            type(error).__name__,
+            error,
+            consequence,
+        )
+
+
+def _without_frames(error: Exception) -> Exception:
+    """The same exception with its traceback as a note: frames hold their local variables, and with them the model."""
+    error.add_note("In the solve:\n" + "".join(traceback.format_exception(error)).rstrip())
+    link: BaseException | None = error
+    seen: set[int] = set()
+    while link is not None and id(link) not in seen:
+        seen.add(id(link))
+        link.__traceback__ = None
+        link = link.__cause__ or link.__context__
+    return error
+
+
+def best_candidate(scores: object, n_candidates: int) -> int:
+    """Place of the highest finite score; the first of equals.
+
+    Raises:
+        PolicyFailure: not one score per candidate, or none of them finite.
+    """
+    array = np.asarray(scores, dtype=np.float64)
+    if array.shape != (n_candidates,):
+        raise PolicyFailure(f"the policy gave scores of shape {array.shape} for {n_candidates} candidates")
+    best = int(array.argmax())
+    if np.isfinite(array[best]):
+        return best
+    finite = np.isfinite(array)
+    if not finite.any():
+        raise PolicyFailure("the policy gave no finite score")
+    return int(np.where(finite, array, -np.inf).argmax())
+
+
+_branchers: weakref.WeakKeyDictionary[Any, list[LearnedBrancher]] = weakref.WeakKeyDictionary()
+
+
+def attach(model: Model, policy: Policy, *, priority: int = TOP_PRIORITY, strict: bool = False) -> LearnedBrancher:
+    """Include a brancher that asks this policy into the model.
+
+    Args:
+        model: a model that is not being solved. It is held weakly.
+        policy: who scores the candidates.
+        priority: SCIP's priority of the rule; the rules of lower priority take over where the policy fails.
+        strict: ``optimize`` raises the policy's first exception after the solve.
+
+    Raises:
+        ValueError: the priority is outside SCIP's range.
+    """
+    if not -TOP_PRIORITY <= priority <= TOP_PRIORITY:
+        raise ValueError(f"priority {priority} is outside SCIP's range of +-{TOP_PRIORITY}")
+    brancher = LearnedBrancher(model, policy, strict=strict)
+    others: Sequence[LearnedBrancher] = _branchers.setdefault(model, [])
+    name = "revibranch" if not others else f"revibranch{len(others) + 1}"
+    model.includeBranchrule(
+        brancher, name, "learned branching on revived trajectories", priority=priority, maxdepth=-1, maxbounddist=1.0
+    )
+    # PySCIPOpt sets this reference and never drops it; with it the model would never be freed.
+    brancher.model = None
+    _in_use.add(brancher)
+    _branchers[model].append(brancher)
+    return brancher
+
+
+def optimize(model: Model) -> None:
+    """Solve the model, then raise what a strict brancher's policy raised.
+
+    PySCIPOpt cannot carry an exception through a solve, so ``strict`` needs this helper in place of ``model.optimize()``.
+    Other threads run meanwhile, up to the callbacks.
+    """
+    model.optimizeNogil()
+    for brancher in _branchers.get(model, ()):
+        if brancher.strict and brancher.error is not None:
+            # A raised exception holds the frames it passes, and with them the model: the brancher must not hold it too.
+            error, brancher.error = brancher.error, None
+            raise error
