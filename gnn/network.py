@@ -19,7 +19,7 @@ __all__ = ["BranchingNetwork", "NetworkConfig"]
 
 
 class NetworkConfig(BaseModel):
-    """Shape of a network. Together with the weights it is all that a network is."""
+    """Shape of a network. Together with the weights it is all that a network is. Column names may come as a list (TOML)."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
@@ -29,9 +29,9 @@ class NetworkConfig(BaseModel):
     """Attention heads of the decoder."""
     history_length: Annotated[int, Field(ge=0, le=4096)] = 0
     """Most revived steps that the decoder sees (see ``select_history``); 0 is a network without history."""
-    variable_columns: Annotated[tuple[str, ...], Field(min_length=1)] = variable_column_names(extended=False)
+    variable_columns: Annotated[tuple[str, ...], Field(min_length=1, strict=False)] = variable_column_names(extended=False)
     """Variable columns that are read, in this order: names out of ``VARIABLE_COLUMNS``."""
-    row_columns: Annotated[tuple[str, ...], Field(min_length=1)] = row_column_names()
+    row_columns: Annotated[tuple[str, ...], Field(min_length=1, strict=False)] = row_column_names()
     """Row columns that are read, in this order: names out of ``ROW_COLUMNS``."""
 
     @model_validator(mode="after")

@@ -74,6 +74,7 @@ class ColumnNormalisation(nn.Module):
     missing. A missing value becomes 0, the mean.
     """
 
+    logarithmic: Tensor
     mean: Tensor
     inverse_scale: Tensor
 
@@ -81,9 +82,10 @@ class ColumnNormalisation(nn.Module):
         super().__init__()
         self.places = [available.index(name) for name in names]
         self.prefix = self.places == list(range(len(names)))
-        self.logarithmic = [place for place, name in enumerate(names) if name in LOGARITHMIC_COLUMNS]
+        logarithmic = [place for place, name in enumerate(names) if name in LOGARITHMIC_COLUMNS]
         self.missing = [place for place, name in enumerate(names) if name in MISSING_COLUMNS]
         self.width = len(names) + len(self.missing)
+        self.register_buffer("logarithmic", torch.tensor(logarithmic, dtype=torch.int64), persistent=False)
         self.register_buffer("mean", torch.zeros(len(names)))
         self.register_buffer("inverse_scale", torch.ones(len(names)))
 
@@ -96,9 +98,9 @@ class ColumnNormalisation(nn.Module):
         if values.shape[1] <= max(self.places):
             raise ValueError(f"the state has {values.shape[1]} columns; this network reads column {max(self.places) + 1}")
         chosen = values[:, : len(self.places)].clone() if self.prefix else values[:, self.places]
-        if self.logarithmic:
-            heavy = chosen[:, self.logarithmic]
-            chosen[:, self.logarithmic] = heavy.sign() * heavy.abs().log1p()
+        if len(self.logarithmic):
+            heavy = chosen.index_select(1, self.logarithmic)
+            chosen.index_copy_(1, self.logarithmic, heavy.abs().log1p_().copysign_(heavy))
         return chosen
 
     def fit(self, moments: Moments) -> None:

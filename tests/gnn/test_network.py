@@ -151,6 +151,10 @@ def test_fitting_brings_sums_of_both_directions_to_magnitude_one():
     assert sums.square().mean().item() == pytest.approx(1.0, rel=1e-3)
 
 
+def test_column_names_may_be_a_list_as_toml_gives_them():
+    assert NetworkConfig(variable_columns=["objective"], row_columns=["bias"]).variable_columns == ("objective",)
+
+
 def test_fitting_needs_data():
     with pytest.raises(ValueError, match="at least one state"):
         BranchingNetwork().fit_normalisation([])
