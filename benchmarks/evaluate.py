@@ -1,0 +1,178 @@
+"""Policies on instances: the list of runs, working it off, and whether the answers agree."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from .agreement import disagreements
+from .pool import Outcome, Pool
+from .rows import RunRow
+from .store import RunKey, RunStore
+
+__all__ = ["Job", "Progress", "Source", "evaluate", "list_jobs", "run_job", "wall_limit", "wrong_results"]
+
+WALL_FACTOR = 3.0
+WALL_MARGIN = 300.0
+"""A run is given up after ``WALL_FACTOR`` x its time limit + ``WALL_MARGIN`` wall seconds: the limit itself is on SCIP's
+CPU clock, which stands still while others have the core, and reading and presolving may overrun it."""
+
+
+class Source(Protocol):
+    """An instance that can be loaded; ``instances.files`` resolves texts to such sources. Must be picklable."""
+
+    @property
+    def name(self) -> str:
+        """Name, unique within an evaluation."""
+
+    @property
+    def family(self) -> str | None:
+        """Family where it is known."""
+
+    def load(self) -> object:
+        """A new ``pyscipopt.Model`` of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One run that is to be done."""
+
+    source: Source
+    policy: str
+    seed: int
+    settings: str
+    time_limit: float
+
+    @property
+    def key(self) -> RunKey:
+        """Key of the row it will give."""
+        return RunKey(self.source.name, self.seed, self.policy, self.settings, self.time_limit)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where an evaluation stands, in runs."""
+
+    total: int
+    done: int
+    """Finished ones, those of earlier sessions included."""
+    before: int
+    """Finished ones of earlier sessions."""
+    running: int
+    errors: int
+
+
+def list_jobs(sources: Sequence[Source], policies: Sequence[str], seeds: Sequence[int], settings: str, time_limit: float) -> list[Job]:
+    """All combinations in a fixed order: by instance, then seed, then policy.
+
+    Policies are innermost, so that runs which will be compared are measured close together in time.
+
+    Raises:
+        ValueError: there is nothing to run, or two instances have the same name.
+    """
+    named: dict[str, Source] = {}
+    for source in sources:
+        if named.setdefault(source.name, source) != source:
+            raise ValueError(f"two instances are named {source.name!r}; rename one, or evaluate them into different files")
+    jobs = [
+        Job(source, policy, seed, settings, time_limit)
+        for source in named.values()
+        for seed in dict.fromkeys(seeds)
+        for policy in dict.fromkeys(policies)
+    ]
+    if not jobs:
+        raise ValueError("nothing to run: no instances, no policies or no seeds")
+    return jobs
+
+
+def wall_limit(job: Job) -> float:
+    """Wall seconds after which a run is given up; ``inf`` if it has no time limit."""
+    return WALL_FACTOR * job.time_limit + WALL_MARGIN
+
+
+def run_job(job: Job) -> RunRow:
+    """Do one run; this is what workers execute."""
+    from .run import run  # SCIP and torch are loaded where they are needed, in the worker
+
+    return run(
+        job.source.load,
+        job.policy,
+        settings=job.settings,
+        seed=job.seed,
+        time_limit=job.time_limit,
+        threads=1,
+        instance=job.source.name,
+        family=job.source.family,
+    )
+
+
+def evaluate(
+    jobs: Sequence[Job],
+    store: RunStore,
+    pool: Pool,
+    *,
+    retry_errors: bool = False,
+    runner: Callable[[Job], RunRow] = run_job,
+    limit: Callable[[Job], float] = wall_limit,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Progress:
+    """Run what the store does not have yet; every row is on the disk before the next one is looked at.
+
+    Args:
+        jobs: what is wanted, from ``list_jobs``.
+        store: an open store. It is neither finished nor closed here.
+        pool: who does the work. ``pool.cancel()`` from a signal handler or ``on_progress`` ends the evaluation early.
+        retry_errors: run again what is there with status ``error``.
+        runner: what a worker does with a job.
+        limit: wall seconds after which a job is given up.
+        on_progress: called several times a second.
+
+    Returns:
+        The last progress; ``done < total`` if it was ended early.
+    """
+    stored = store.rows
+    waiting = [job for job in jobs if job.key not in stored or (retry_errors and stored[job.key].status == "error")]
+    before = done = len(jobs) - len(waiting)
+    wanted = {job.key for job in waiting}
+    errors = sum(job.key not in wanted and stored[job.key].status == "error" for job in jobs)
+    progress = Progress(len(jobs), done, before, 0, errors)
+    for outcome in pool.run(runner, waiting, limit):
+        if outcome is not None:
+            row = _row(outcome)
+            store.append(row)
+            done += 1
+            errors += row.status == "error"
+        progress = Progress(len(jobs), done, before, pool.running, errors)
+        if on_progress is not None:
+            on_progress(progress)
+    return Progress(len(jobs), done, before, 0, errors)
+
+
+def _row(outcome: Outcome[Job, RunRow]) -> RunRow:
+    if outcome.result is not None:
+        return outcome.result
+    from .run import error_row
+
+    job = outcome.job
+    return error_row(
+        outcome.cause or "no cause given",
+        instance=job.source.name,
+        family=job.source.family,
+        policy=job.policy,
+        settings=job.settings,
+        seed=job.seed,
+        time_limit=job.time_limit,
+    )
+
+
+def wrong_results(rows: Iterable[RunRow]) -> dict[str, list[str]]:
+    """Contradictions between runs of the same instance, whatever their seeds, policies and settings.
+
+    Returns:
+        By instance, the sentences of ``agreement.disagreements``; instances whose runs agree are left out.
+    """
+    by_instance: dict[str, list[RunRow]] = {}
+    for row in rows:
+        by_instance.setdefault(row.instance, []).append(row)
+    return {instance: sentences for instance, runs in by_instance.items() if (sentences := disagreements(runs))}

@@ -1,0 +1,267 @@
+"""Worker processes that may die: a pool that knows which job a lost worker had.
+
+``concurrent.futures`` breaks the whole pool when one worker is killed and cannot say whose job it was. Here every worker
+has a pipe of its own and at most one job; it is restarted after a crash, and after ``RECYCLE`` jobs against leaks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import faulthandler
+import math
+import multiprocessing
+import os
+import pickle
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from multiprocessing import connection, resource_tracker
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
+
+__all__ = ["Outcome", "Pool", "ProcessPool"]
+
+J = TypeVar("J")
+R = TypeVar("R")
+
+RECYCLE = 50
+"""Jobs after which a worker is replaced."""
+
+_ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+_CAUSE_LENGTH = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome(Generic[J, R]):
+    """What became of a job: its result, or the cause for which there is none."""
+
+    job: J
+    result: R | None
+    cause: str | None
+
+
+class Pool(Protocol):
+    """What an evaluation asks of its workers, wherever they run."""
+
+    @property
+    def running(self) -> int:
+        """Jobs being worked on at this moment."""
+
+    def run(self, function: Callable[[J], R], jobs: Sequence[J], limit: Callable[[J], float]) -> Iterator[Outcome[J, R] | None]:
+        """Work off the jobs, in order of their start.
+
+        Args:
+            function: module-level function, pickled by name.
+            jobs: picklable arguments, one a call.
+            limit: wall seconds after which a job is given up; ``inf`` for none.
+
+        Yields:
+            An outcome as each job ends, in any order, and None several times a second for the caller to look around.
+        """
+
+    def cancel(self) -> None:
+        """Start nothing more and give up what runs; ``run`` then hands out what had finished and ends."""
+
+
+class ProcessPool:
+    """Processes of this machine, started afresh (spawn) with one thread each.
+
+    Args:
+        workers: how many.
+    """
+
+    def __init__(self, workers: int) -> None:
+        if workers < 1:
+            raise ValueError(f"a pool needs at least one worker, not {workers}")
+        self._count = workers
+        self._workers: list[_Worker] = []
+        self._cancelled = False
+
+    @property
+    def running(self) -> int:
+        """Jobs being worked on at this moment."""
+        return sum(worker.job is not None for worker in self._workers)
+
+    def cancel(self) -> None:
+        """Start nothing more and give up what runs."""
+        self._cancelled = True
+
+    def run(self, function: Callable[[J], R], jobs: Sequence[J], limit: Callable[[J], float]) -> Iterator[Outcome[J, R] | None]:
+        """See ``Pool.run``."""
+        waiting = deque(jobs)
+        with tempfile.TemporaryDirectory(prefix="revibranch-") as folder:
+            try:
+                while waiting or self.running:
+                    if not self._cancelled:
+                        self._hand_out(function, waiting, limit, Path(folder))
+                    yield from self._collect(0.0 if self._cancelled else 0.2)
+                    if self._cancelled:
+                        return
+                    yield None
+            finally:
+                for worker in self._workers:
+                    worker.stop()
+                self._workers = []
+                self._cancelled = False
+
+    def _hand_out(self, function: Callable[[J], R], waiting: deque[J], limit: Callable[[J], float], folder: Path) -> None:
+        idle = [worker for worker in self._workers if worker.job is None]
+        for worker in idle:
+            if worker.done >= RECYCLE or not worker.process.is_alive():
+                worker.stop()
+                self._workers.remove(worker)
+        for worker in self._workers:
+            if waiting and worker.job is None:
+                worker.give(function, waiting[0], limit(waiting[0]))
+                waiting.popleft()
+        while waiting and len(self._workers) < self._count:
+            worker = _Worker(folder)
+            self._workers.append(worker)
+            worker.give(function, waiting[0], limit(waiting[0]))
+            waiting.popleft()
+
+    def _collect(self, timeout: float) -> Iterator[Outcome[Any, Any]]:
+        busy = [worker for worker in self._workers if worker.job is not None]
+        handles = {handle for worker in busy for handle in (worker.pipe, worker.process.sentinel)}
+        ready = set(connection.wait(handles, timeout))
+        for worker in busy:
+            job = worker.job
+            if worker.pipe in ready or worker.process.sentinel in ready:
+                outcome = worker.take()
+            elif time.monotonic() > worker.deadline:
+                worker.stop()
+                outcome = Outcome(job, None, f"gave no answer within {worker.patience:g} s of wall time and was killed")
+            else:
+                continue
+            if not worker.process.is_alive():
+                worker.stop()
+                self._workers.remove(worker)
+            yield outcome
+
+
+class _Worker:
+    """One process, seen from the outside."""
+
+    def __init__(self, folder: Path) -> None:
+        descriptor, name = tempfile.mkstemp(dir=folder, suffix=".log")
+        os.close(descriptor)
+        self._log = Path(name)
+        self.job: object | None = None
+        self.done = 0
+        self.patience = self.deadline = math.inf
+        context = multiprocessing.get_context("spawn")
+        self.pipe, theirs = context.Pipe()
+        self.process: SpawnProcess = context.Process(target=_serve, args=(theirs, name), daemon=True)
+        _start(self.process)
+        theirs.close()  # or the pipe would not end when the process does
+
+    def give(self, function: Callable[[Any], Any], job: object, limit: float) -> None:
+        """Send a job. A worker that died meanwhile is noticed by ``take``."""
+        message = pickle.dumps((function, job))
+        self.job, self.patience, self.deadline = job, limit, time.monotonic() + limit
+        with contextlib.suppress(OSError):
+            self.pipe.send_bytes(message)
+
+    def take(self) -> Outcome[Any, Any]:
+        """Outcome of the job at hand; called when the pipe or the process has something to say."""
+        job, self.job = self.job, None
+        self.done += 1
+        try:
+            if self.pipe.poll():
+                result, cause = self.pipe.recv()
+                return Outcome(job, result, cause)
+        except (EOFError, OSError):
+            pass
+        self.process.join(5.0)
+        return Outcome(job, None, self._cause_of_death())
+
+    def _cause_of_death(self) -> str:
+        code = self.process.exitcode
+        killed = code is not None and code < 0
+        cause = f"worker killed by {signal.Signals(-(code or 0)).name}" if killed else f"worker ended with exit code {code}"
+        words = self._log.read_text(errors="replace").strip()
+        crash = words.find("Fatal Python error")
+        words = words[crash:][:_CAUSE_LENGTH] if crash >= 0 else words[-_CAUSE_LENGTH:]
+        lines = [line.strip() for line in words.splitlines() if line.strip()]
+        return f"{cause}; last output: {' | '.join(lines)}" if lines else cause
+
+    def stop(self) -> None:
+        """End the process, whatever it does."""
+        self.process.kill()
+        self.process.join()
+        self.pipe.close()
+
+
+def _start(process: SpawnProcess) -> None:
+    """Start a process with one thread, deaf to Ctrl-C from its first instruction on.
+
+    Environment and signal mask are inherited, and thread pools are sized when their library is loaded: setting either
+    in the worker's own code would come too late.
+    """
+    resource_tracker.ensure_running()  # it changes the mask when it starts
+    before = {name: os.environ.get(name) for name in _ONE_THREAD}
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    os.environ.update(dict.fromkeys(_ONE_THREAD, "1"))
+    try:
+        process.start()
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+def _serve(pipe: Connection, log: str) -> None:
+    """Life of a worker: jobs come in, results or causes go out; it ends with its pipe."""
+    parent = multiprocessing.parent_process()
+    _die_with_parent(None if parent is None else parent.pid)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    descriptor = os.open(log, os.O_WRONLY | os.O_APPEND)
+    for stream in (1, 2):  # what a solver prints is for the cause of a crash, not for the terminal
+        os.dup2(descriptor, stream)
+    faulthandler.enable(descriptor)
+    while True:
+        try:
+            message = pipe.recv_bytes()
+        except (EOFError, OSError):
+            return
+        os.ftruncate(descriptor, 0)
+        _forget_peak_memory()
+        answer: tuple[Any, str | None]
+        try:
+            function, job = pickle.loads(message)
+            answer = (function(job), None)
+            pickle.dumps(answer)
+        except Exception as error:
+            frame = traceback.extract_tb(error.__traceback__)[-1]
+            answer = (None, f"{type(error).__name__}: {error} ({Path(frame.filename).name}:{frame.lineno})"[:_CAUSE_LENGTH])
+        try:
+            pipe.send(answer)
+        except OSError:
+            return
+
+
+def _forget_peak_memory() -> None:
+    """Have Linux measure the peak resident set anew: the last job's peak is not this one's."""
+    with contextlib.suppress(OSError), open("/proc/self/clear_refs", "w") as file:
+        file.write("5")
+
+
+def _die_with_parent(parent: int | None) -> None:
+    """Have the kernel kill this process when its parent is killed: a solve may run for hours without looking up."""
+    if sys.platform == "linux":
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+        if parent is not None and os.getppid() != parent:
+            os._exit(1)

@@ -1,0 +1,335 @@
+"""From rows to a report: what is said, in which order. How it looks is the business of ``tables``, ``figures`` and ``page``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from . import figures
+from .evaluate import wrong_results
+from .rows import RunRow
+from .statistics import METRICS, Comparison, PolicySummary, compare, solved, summarize, unbranched
+from .tables import Cell, Table, number
+
+__all__ = ["Illustration", "Report", "Section", "as_json", "build_report", "choose_baseline"]
+
+_PAIRED = ("nodes", "fair_nodes", "all_lp_iterations", "seconds")
+_PREFERRED_BASELINES = ("scip:relpscost", "scip:default")
+
+
+@dataclass(frozen=True, slots=True)
+class Illustration:
+    """A figure with what it shows in words."""
+
+    name: str
+    """Stem of a file's name."""
+    caption: str
+    figure: Any
+    """A matplotlib Figure."""
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One group of instances under one setting and time limit."""
+
+    title: str
+    tables: Sequence[Table]
+    illustrations: Sequence[Illustration]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All that a report says."""
+
+    title: str
+    facts: Sequence[tuple[str, str]]
+    """Label and value, one line each."""
+    warnings: Sequence[str]
+    sections: Sequence[Section]
+    method: Sequence[str]
+    """How the numbers came about."""
+
+
+def choose_baseline(rows: Sequence[RunRow], asked: str | None) -> str:
+    """The policy that the others are compared with.
+
+    Raises:
+        ValueError: the one asked for has no rows.
+    """
+    policies = sorted({row.policy for row in rows})
+    if asked is not None:
+        if asked not in policies:
+            raise ValueError(f"no runs of the baseline {asked!r}; there are {', '.join(policies)}")
+        return asked
+    return next((name for name in _PREFERRED_BASELINES if name in policies), policies[0])
+
+
+def build_report(rows: Sequence[RunRow], *, baseline: str | None = None, illustrated: bool = True) -> Report:
+    """The report of a file of runs.
+
+    Args:
+        rows: all of its rows.
+        baseline: policy that the others are compared with; reliability pseudocosts if None and there.
+        illustrated: whether to draw figures, which needs matplotlib.
+
+    Raises:
+        ValueError: there are no rows, or none of the baseline.
+    """
+    if not rows:
+        raise ValueError("there are no runs to report on")
+    chosen = choose_baseline(rows, baseline)
+    policies = [chosen, *sorted({row.policy for row in rows} - {chosen})]
+    sections: list[Section] = []
+    for title, group, illustrate in _groups(rows):
+        present = [policy for policy in policies if any(row.policy == policy for row in group)]
+        tables = [_summary_table(group, present)]
+        if chosen in present and len(present) > 1:
+            tables.append(_paired_table(group, present, chosen))
+        drawn = list(_illustrations(group, policies, present, chosen, len(sections))) if illustrated and illustrate else []
+        sections.append(Section(title, tables, drawn))
+    failed = _error_table(rows)
+    if failed is not None:
+        sections.append(Section("Failed runs", [failed], []))
+    return Report("Branching benchmark", _facts(rows, chosen), _warnings(rows), sections, _METHOD)
+
+
+def _groups(rows: Sequence[RunRow]) -> Iterator[tuple[str, list[RunRow], bool]]:
+    """Title, rows and whether to draw: per setting and time limit all instances first, then each family."""
+    for settings, limit in sorted({(row.settings, row.time_limit) for row in rows}):
+        group = [row for row in rows if (row.settings, row.time_limit) == (settings, limit)]
+        families = sorted({row.family or "" for row in group})
+        under = f"{settings} settings, {f'limit {limit:g} s' if math.isfinite(limit) else 'no time limit'}"
+        overall = "All instances" if len(families) > 1 else _title(families[0])
+        yield f"{overall}: {under}", group, True
+        if len(families) > 1:
+            for family in families:
+                yield f"{_title(family)}: {under}", [row for row in group if (row.family or "") == family], False
+
+
+def _title(family: str) -> str:
+    return family[0].upper() + family[1:] if family else "Files"
+
+
+# --- tables --------------------------------------------------------------------------------------------------------
+
+
+def _summary_table(rows: Sequence[RunRow], policies: Sequence[str]) -> Table:
+    summaries = {summary.policy: summary for summary in summarize(rows)}
+    ordered = [summaries[policy] for policy in policies]
+    most = max(summary.wins for summary in ordered)
+    lines = []
+    for summary in ordered:
+        line = [Cell(summary.policy), Cell(f"{summary.solved}/{summary.runs}")]
+        line += [_estimate_cell(summary, ordered, name) for name in METRICS]
+        line.append(Cell(f"{summary.wins:.1f}".removesuffix(".0"), best=len(ordered) > 1 and summary.wins == most > 0))
+        lines.append(line)
+    columns = ["policy", "solved", *(metric.label for metric in METRICS.values()), "wins"]
+    return Table("Shifted geometric means (± standard deviation over seeds, in per cent)", columns, lines, _summary_notes(rows, ordered))
+
+
+def _estimate_cell(summary: PolicySummary, contest: Sequence[PolicySummary], name: str) -> Cell:
+    """A mean, in bold if it is certainly the lowest: one with runs at a limit is a lower bound of the true mean."""
+    estimate = summary.estimates[name]
+    detail = "" if estimate.seed_deviation is None else f"± {estimate.seed_deviation:.1f} %"
+    others = [rival.estimates[name] for rival in contest if rival is not summary]
+    lowest = all(estimate.mean <= other.mean for other in others if other.runs)
+    best = bool(others) and estimate.runs > 0 and summary.limits == 0 and lowest
+    return Cell(f"{'≥ ' if summary.limits and estimate.runs else ''}{number(estimate.mean)}", best=best, detail=detail)
+
+
+def _summary_notes(rows: Sequence[RunRow], summaries: Sequence[PolicySummary]) -> list[str]:
+    instances = {row.instance for row in rows}
+    seeds = {row.seed for row in rows}
+    notes = [f"{_count(len(instances), 'instance')}, {_count(len(seeds), 'seed')}."]
+    trivial = len(unbranched(rows))
+    if trivial:
+        notes[0] += f" {trivial} of the instances needed no branching by any policy: left out of nodes, fair nodes and wins."
+    limits = [f"{summary.policy} {summary.limits}" for summary in summaries if summary.limits]
+    if limits:
+        notes.append(
+            f"Runs that ended at a limit: {', '.join(limits)}. They count at the time limit in seconds, and at what they had used by "
+            "then in nodes and LP iterations: their true cost is higher, and means with such runs are lower bounds (≥)."
+        )
+    errors = [f"{summary.policy} {summary.errors}" for summary in summaries if summary.errors]
+    if errors:
+        notes.append(f"Failed runs, in no mean: {', '.join(errors)}.")
+    missing = [f"{summary.policy} {summary.missing}" for summary in summaries if summary.missing]
+    if missing:
+        notes.append(f"Runs not done: {', '.join(missing)}.")
+    if errors or missing:
+        notes.append("So these means are not over the same runs for all policies; the paired comparison is.")
+    return notes
+
+
+def _paired_table(rows: Sequence[RunRow], policies: Sequence[str], baseline: str) -> Table:
+    lines = []
+    left_out: list[str] = []
+    limits = False
+    for policy in policies:
+        if policy == baseline:
+            continue
+        results = [compare(rows, policy, baseline, METRICS[name]) for name in _PAIRED]
+        everything = results[_PAIRED.index("seconds")]
+        limits |= everything.policy_limits + everything.baseline_limits > 0
+        lines.append([Cell(policy), Cell(str(everything.pairs)), *(cell for result in results for cell in _comparison_cells(result))])
+        if everything.left_out:
+            left_out.append(f"{policy} {everything.left_out}")
+    columns = ["policy", "pairs", *(heading for name in _PAIRED for heading in (METRICS[name].label, "p"))]
+    notes = [
+        "Ratio of shifted geometric means on common (instance, seed) pairs, with 95 % bootstrap interval; below 1 the policy is cheaper."
+    ]
+    if unbranched(rows):
+        notes.append("Instances that needed no branching are left out of the ratios of nodes and fair nodes.")
+    if limits:
+        notes.append("≥: the policy had runs at a limit, so the true ratio is higher. ≤: the baseline had. †: both had.")
+    if left_out:
+        notes.append(f"Pairs left out because a run is missing or failed: {', '.join(left_out)}.")
+    return Table(f"Compared with {baseline}", columns, lines, notes)
+
+
+def _comparison_cells(result: Comparison) -> tuple[Cell, Cell]:
+    if result.ratio is None:
+        return Cell("-"), Cell("-")
+    mark = {(True, False): "≥ ", (False, True): "≤ ", (True, True): "† "}.get((result.policy_limits > 0, result.baseline_limits > 0), "")
+    text, p_value = mark + _ratio(result.ratio), Cell(_p_value(result.p_value))
+    if result.low is None or result.high is None:
+        return Cell(text), p_value
+    # A verdict needs both the interval and the test (with few instances the interval alone promises too much), and runs at
+    # a limit must not be what it rests on: without the limit they could only have confirmed it.
+    verdict: Literal["", "better", "worse"] = ""
+    certain = result.p_value is not None and result.p_value < 0.05
+    if certain and result.high < 1.0 and not result.policy_limits:
+        verdict = "better"
+    elif certain and result.low > 1.0 and not result.baseline_limits:
+        verdict = "worse"
+    return Cell(text, verdict=verdict, detail=f"[{_ratio(result.low)}, {_ratio(result.high)}]"), p_value
+
+
+def _ratio(value: float) -> str:
+    return f"{value:.3f}" if value < 10.0 else f"{value:.1f}"
+
+
+def _p_value(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return "<0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _error_table(rows: Sequence[RunRow]) -> Table | None:
+    failed = [row for row in rows if row.status == "error"]
+    if not failed:
+        return None
+    shown = failed[:50]
+    lines = [
+        [Cell(row.instance), Cell(str(row.seed)), Cell(row.policy), Cell(row.settings), Cell((row.error or "no cause given")[:300])]
+        for row in shown
+    ]
+    notes = [f"{len(failed) - len(shown)} more."] if len(failed) > len(shown) else []
+    return Table("Failed runs and their causes", ["instance", "seed", "policy", "settings", "cause"], lines, notes, words=True)
+
+
+# --- figures -------------------------------------------------------------------------------------------------------
+
+
+def _illustrations(
+    rows: Sequence[RunRow], policies: Sequence[str], present: Sequence[str], baseline: str, section: int
+) -> Iterator[Illustration]:
+    measured = [row for row in rows if row.status != "error"]
+    if not measured:
+        return
+    prefix = f"{section + 1:02d}"
+    yield Illustration(
+        f"{prefix}-profile",
+        "Performance profile (Dolan & Moré): share of the pairs that a policy solved within a factor of the fastest policy's time. "
+        "Higher is better; the left end is the share on which it was the fastest, the right end the share solved.",
+        figures.profiles(rows, present),
+    )
+    if baseline in present:
+        for policy in present:
+            if policy != baseline:
+                yield Illustration(
+                    f"{prefix}-scatter-{policies.index(policy)}",
+                    f"{policy} against {baseline}, one point a pair. Below the diagonal {policy} is cheaper.",
+                    figures.scatter(rows, policy, baseline, present.index(policy)),
+                )
+    yield Illustration(
+        f"{prefix}-nodes-time", "Nodes against solving time, one point a run.", figures.nodes_against_time(measured, present)
+    )
+
+
+# --- around them ---------------------------------------------------------------------------------------------------
+
+
+def _facts(rows: Sequence[RunRow], baseline: str) -> list[tuple[str, str]]:
+    finished = sum(solved(row) for row in rows)
+    errors = sum(row.status == "error" for row in rows)
+    runs = f"{len(rows)}: {finished} solved, {len(rows) - finished - errors} ended at a limit, {errors} failed"
+    return [
+        ("runs", runs),
+        ("instances", str(len({row.instance for row in rows}))),
+        ("families", ", ".join(sorted({row.family or "files" for row in rows}))),
+        ("policies", ", ".join(sorted({row.policy for row in rows}))),
+        ("seeds", ", ".join(map(str, sorted({row.seed for row in rows})))),
+        ("baseline", baseline),
+        ("versions", "; ".join(_versions(rows))),
+    ]
+
+
+def _versions(rows: Sequence[RunRow]) -> list[str]:
+    found = {(row.scip_version, row.pyscipopt_version, row.revibranch_version) for row in rows}
+    return [f"SCIP {scip}, PySCIPOpt {pyscipopt}, ReviBranch {own}" for scip, pyscipopt, own in sorted(found)]
+
+
+def _warnings(rows: Sequence[RunRow]) -> list[str]:
+    wrong = wrong_results(rows)
+    warnings = [
+        f"Wrong result on {instance}: {sentences[0]}{f' ({len(sentences) - 1} more)' if len(sentences) > 1 else ''}"
+        for instance, sentences in wrong.items()
+    ]
+    if len(_versions(rows)) > 1:
+        warnings.append("These runs were made with different versions of the software.")
+    return warnings
+
+
+def _count(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+_METHOD = (
+    f"Shifts of the geometric means: {', '.join(f'{metric.label} {metric.shift:g}' for metric in METRICS.values())}.",
+    "Seconds are SCIP's solving time on the CPU clock. Fair nodes (Gamrath & Schubert 2018) charge a branching rule for the domain "
+    'reductions and cutoffs that it finds while probing. SCIP counts strong branching\'s LP iterations apart: "all" adds them.',
+    "The spread is that of the seeds' shifted geometric means. A pair is an instance with a seed.",
+    "A win is a pair solved fastest; policies within 1 % or 0.01 s of the fastest share it. Instances without branching are nobody's win.",
+    "Confidence intervals: 10,000 bootstrap resamples of instances (not of runs), percentiles, fixed seed. p: two-sided Wilcoxon "
+    "signed-rank test on each instance's mean log ratio, not corrected for the number of comparisons.",
+)
+
+
+def as_json(rows: Sequence[RunRow], *, baseline: str | None = None) -> dict[str, Any]:
+    """The report's numbers for machines: by group the summaries, and the comparisons with the baseline."""
+    if not rows:
+        raise ValueError("there are no runs to report on")
+    chosen = choose_baseline(rows, baseline)
+    groups = []
+    for title, group, _ in _groups(rows):
+        policies = sorted({row.policy for row in group})
+        pairs = [compare(group, policy, chosen, metric) for policy in policies if policy != chosen for metric in METRICS.values()]
+        groups.append(
+            {
+                "group": title,
+                "unbranched": len(unbranched(group)),
+                "policies": [_plain(asdict(summary)) for summary in summarize(group)],
+                "comparisons": [asdict(pair) for pair in pairs] if chosen in policies else [],
+            }
+        )
+    return {"baseline": chosen, "wrong_results": wrong_results(rows), "groups": groups}
+
+
+def _plain(value: Any) -> Any:
+    """JSON knows no NaN: null."""
+    if isinstance(value, dict):
+        return {key: _plain(entry) for key, entry in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value

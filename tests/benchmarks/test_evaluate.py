@@ -1,0 +1,259 @@
+"""An evaluation gives the same rows however it is run, cut short and taken up again."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from revibranch.benchmarks.evaluate import evaluate, list_jobs, wall_limit, wrong_results
+from revibranch.benchmarks.pool import ProcessPool
+from revibranch.benchmarks.store import RunStore, read_rows, run_key
+
+from . import jobs
+from .jobs import FakeSource
+from .rows import error_row, run_row, timeout_row
+
+pytest.importorskip("pyarrow")
+
+ROOT = Path(__file__).resolve().parents[2]
+INSTANCES = ROOT / "tests/data/instances"
+TINY = [str(INSTANCES / name) for name in ("MANN_a9.clq.lp", "egout.mps", "lseu.mps", "stein27_inf.lp")]
+RULES = ("scip:relpscost", "scip:mostinf")
+
+
+def fake_evaluation(path, policies=("p", "q"), seeds=(0, 1), names=("a", "b"), *, runner=jobs.fake_run, workers=1, **options):
+    wanted = list_jobs([FakeSource(name) for name in names], policies, seeds, "clean", 100.0)
+    with RunStore(path) as store:
+        progress = evaluate(wanted, store, ProcessPool(workers), runner=runner, **options)
+        store.finish()
+    return progress
+
+
+def test_jobs_come_in_a_fixed_order_with_policies_side_by_side():
+    wanted = list_jobs([FakeSource("b"), FakeSource("a"), FakeSource("b")], ["q", "p", "q"], [1, 0, 1], "clean", 5.0)
+    assert [(job.source.name, job.seed, job.policy) for job in wanted] == [
+        ("b", 1, "q"), ("b", 1, "p"), ("b", 0, "q"), ("b", 0, "p"),
+        ("a", 1, "q"), ("a", 1, "p"), ("a", 0, "q"), ("a", 0, "p"),
+    ]  # fmt: skip
+
+
+def test_two_instances_of_one_name_are_refused():
+    with pytest.raises(ValueError, match="two instances are named 'a'"):
+        list_jobs([FakeSource("a", "x"), FakeSource("a", "y")], ["p"], [0], "clean", 5.0)
+
+
+def test_nothing_to_run_is_refused():
+    with pytest.raises(ValueError, match="nothing to run"):
+        list_jobs([], ["p"], [0], "clean", 5.0)
+
+
+def test_a_run_without_time_limit_may_take_for_ever():
+    (job,) = list_jobs([FakeSource("a")], ["p"], [0], "clean", float("inf"))
+    assert wall_limit(job) == float("inf")
+
+
+def test_a_worker_that_dies_is_an_error_row_with_its_cause_and_no_numbers(tmp_path):
+    path = tmp_path / "runs.parquet"
+    progress = fake_evaluation(path, ("p", "exit loudly", "kill"), (0,), ("a",))
+    assert (progress.done, progress.errors) == (3, 2)
+    rows = {row.policy: row for row in read_rows(path)}
+    assert rows["p"].status == "optimal"
+    assert (rows["exit loudly"].status, rows["kill"].status) == ("error", "error")
+    assert rows["exit loudly"].error == "worker ended with exit code 4; last output: out of licences"
+    assert rows["kill"].error == "worker killed by SIGKILL"
+    assert (rows["kill"].nodes, rows["kill"].solve_seconds, rows["kill"].objective) == (None, None, None)
+    assert (rows["kill"].instance, rows["kill"].family, rows["kill"].settings, rows["kill"].time_limit) == ("a", "fake", "clean", 100.0)
+
+
+def test_what_is_there_is_not_run_again_and_errors_only_on_request(tmp_path):
+    path = tmp_path / "runs.parquet"
+    fake_evaluation(path, ("p", "raise"))
+    before = read_rows(path)
+    progress = fake_evaluation(path, ("p", "raise"))
+    assert (progress.total, progress.before, progress.done, progress.errors) == (8, 8, 8, 4)
+    assert read_rows(path) == before
+    # The same jobs by a runner that does not fail: only the failed ones change.
+    progress = fake_evaluation(path, ("p", "raise"), runner=jobs.healthy_run, retry_errors=True)
+    assert (progress.before, progress.done, progress.errors) == (4, 8, 0)
+    after = read_rows(path)
+    assert [row for row in after if row.policy == "p"] == [row for row in before if row.policy == "p"]
+    assert all(row.status == "optimal" for row in after)
+
+
+def test_two_workers_give_the_same_rows_as_one(tmp_path):
+    one, two = tmp_path / "one.parquet", tmp_path / "two.parquet"
+    fake_evaluation(one, seeds=range(5), workers=1, runner=jobs.slow_run)
+    fake_evaluation(two, seeds=range(5), workers=2, runner=jobs.slow_run)
+    assert read_rows(one) == read_rows(two)
+
+
+def test_an_evaluation_ended_early_keeps_what_was_finished_and_goes_on_later(tmp_path):
+    path = tmp_path / "runs.parquet"
+    pool = ProcessPool(1)
+    wanted = list_jobs([FakeSource("a")], ["p"], range(20), "clean", 100.0)
+
+    def stop(progress):
+        if progress.done >= 3:
+            pool.cancel()
+
+    with RunStore(path) as store:
+        progress = evaluate(wanted, store, pool, runner=jobs.slow_run, on_progress=stop)
+        store.finish()
+    assert 3 <= progress.done < 20
+    assert [row.seed for row in read_rows(path)] == list(range(progress.done))
+    later = fake_evaluation(path, ("p",), range(20), ("a",))
+    assert (later.before, later.done) == (progress.done, 20)
+
+
+# --- agreement -----------------------------------------------------------------------------------------------------
+
+
+def test_a_wrong_optimum_is_found_and_instances_that_agree_are_not_named():
+    rows = [
+        run_row("a", 0, "p", objective=5.0, primal_bound=5.0, dual_bound=5.0),
+        run_row("a", 1, "q", objective=5.1, primal_bound=5.1, dual_bound=5.1),
+        run_row("b", 0, "p"),
+        run_row("b", 1, "q", objective=1.0 + 1e-9, primal_bound=1.0 + 1e-9, dual_bound=1.0 + 1e-9),
+    ]
+    assert list(wrong_results(rows)) == ["a"]
+
+
+@pytest.mark.parametrize(("primal", "dual", "wrong"), [(7.0, 4.0, False), (4.0, 7.0, False), (7.0, 6.0, True), (4.0, 3.0, True)])
+def test_an_unsolved_run_must_have_the_optimum_between_its_bounds_in_either_sense(primal, dual, wrong):
+    rows = [
+        run_row("a", 0, "p", objective=5.0, primal_bound=5.0, dual_bound=5.0),
+        timeout_row("a", 0, "q", objective=primal, primal_bound=primal, dual_bound=dual),
+        error_row("a", 0, "r"),
+    ]
+    assert bool(wrong_results(rows)) is wrong
+
+
+# --- the real thing ------------------------------------------------------------------------------------------------
+
+
+def command(*arguments):
+    return [sys.executable, "-c", "import sys; from revibranch.cli import main; sys.exit(main())", *map(str, arguments)]
+
+
+def evaluate_command(out, workers, seeds="0-1", instances=TINY, rules=RULES):
+    specs = [part for spec in instances for part in ("--instances", spec)]
+    policies = [part for rule in rules for part in ("--policy", rule)]
+    return command("evaluate", *specs, *policies, "--seeds", seeds, "--workers", workers, "--time-limit", 60, "--out", out)
+
+
+def counts(path):
+    return [
+        (run_key(row), row.status, row.objective, row.nodes, row.fair_nodes, row.lp_iterations, row.strong_branching_lp_iterations)
+        for row in read_rows(path)
+    ]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    path = tmp_path_factory.mktemp("uninterrupted") / "runs.parquet"
+    subprocess.run(evaluate_command(path, 1), check=True, capture_output=True)
+    assert len(read_rows(path)) == len(TINY) * len(RULES) * 2
+    return path
+
+
+def test_two_workers_count_the_same_nodes_and_lp_iterations_as_one(uninterrupted, tmp_path):
+    path = tmp_path / "runs.parquet"
+    done = subprocess.run(evaluate_command(path, 2), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert counts(path) == counts(uninterrupted)
+    assert max(row[3] for row in counts(path)) > 1
+
+
+@pytest.mark.parametrize("turn", [0, *(pytest.param(turn, marks=pytest.mark.slow) for turn in range(1, 6))])
+def test_a_run_killed_at_a_random_moment_and_resumed_gives_the_same_rows(uninterrupted, tmp_path, turn):
+    path = tmp_path / "runs.parquet"
+    journal = path.with_name(path.name + ".journal")
+    with subprocess.Popen(evaluate_command(path, 2), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        while process.poll() is None and not (journal.exists() and journal.stat().st_size > 200):
+            time.sleep(0.01)
+        time.sleep(random.Random(turn).uniform(0.0, 0.6))
+        process.kill()
+    finished = len(read_rows(path))
+    assert finished >= 1
+    done = subprocess.run([*evaluate_command(path, 2), "--json"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["done_before"] == finished
+    assert counts(path) == counts(uninterrupted)
+    assert sorted(os.listdir(tmp_path)) == ["runs.parquet"]
+
+
+def children_of(pid):
+    listing = Path(f"/proc/{pid}/task/{pid}/children")
+    return [int(child) for child in listing.read_text().split()] if listing.exists() else []
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc and the kernel's parent-death signal")
+def test_workers_do_not_outlive_a_killed_evaluation(tmp_path):
+    hard = evaluate_command(tmp_path / "runs.parquet", 1, seeds="0", instances=[INSTANCES / "p0548.mps", INSTANCES / "misc03.mps"])
+    with subprocess.Popen(hard, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        while process.poll() is None and len(children_of(process.pid)) < 2:  # the resource tracker and a worker
+            time.sleep(0.01)
+        workers = children_of(process.pid)
+        time.sleep(0.3)
+        process.kill()
+    for _ in range(500):
+        alive = [pid for pid in workers if Path(f"/proc/{pid}").exists() and "zombie" not in Path(f"/proc/{pid}/status").read_text()]
+        if not alive:
+            return
+        time.sleep(0.01)
+    pytest.fail(f"still running: {alive}")
+
+
+def test_ctrl_c_keeps_every_finished_row_and_exits_with_130(tmp_path):
+    path = tmp_path / "runs.parquet"
+    journal = path.with_name(path.name + ".journal")
+    many = evaluate_command(path, 1, seeds="0-999", instances=TINY[:2])
+    with subprocess.Popen(many, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+        while process.poll() is None and not (journal.exists() and journal.stat().st_size > 3000):
+            time.sleep(0.01)
+        rows = len(read_rows(path))
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: workers get it too
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+    assert len(read_rows(path)) >= rows >= 2
+    assert all(row.status == "optimal" for row in read_rows(path))
+    assert sorted(os.listdir(tmp_path)) == ["runs.parquet"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--instances", TINY[0], "--policy", "scip:relpcost"], "unknown rule"),
+        (["--instances", "no/such/folder", "--policy", "scip:pscost"], "no/such/folder"),
+        (["--instances", TINY[0], "--policy", "scip:pscost", "--seeds", "5-1"], "5-1"),
+        (["--instances", TINY[0], "--policy", "scip:pscost", "--time-limit", "nan"], "positive"),
+        (["--instances", TINY[0], "--policy", "scip:pscost", "--workers", "0"], "workers"),
+    ],
+)
+def test_wrong_input_is_one_line_and_exit_code_2(tmp_path, arguments, message, capsys):
+    from revibranch.cli import main
+
+    assert main(["evaluate", *arguments, "--out", str(tmp_path / "runs.parquet")]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_wrong_optimum_in_the_file_fails_the_command_loudly(tmp_path, capsys):
+    from revibranch.cli import main
+
+    path = tmp_path / "runs.parquet"
+    with RunStore(path) as store:
+        store.append(run_row("egout", 7, "scip:pscost", objective=1.0, primal_bound=1.0, dual_bound=1.0))
+        store.finish()
+    assert main(["evaluate", "--instances", TINY[0], "--policy", "scip:pscost", "--out", str(path)]) == 1
+    assert "WRONG RESULT: egout" in capsys.readouterr().err
