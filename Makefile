@@ -18,10 +18,12 @@ sources := pyproject.toml constraints.txt meson.build csrc/meson.build
 build_tools := meson-python meson ninja cython numpy
 demo_problem := tests/data/demo/setcover-400x750-s1.lp.gz
 
-.PHONY: help demo test test-all lint bench clean
+.PHONY: help install demo test test-all lint bench clean
 
 help: ## show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+install: $(stamp) ## set up the virtual environment, as all targets below do
 
 demo: $(stamp) ## solve a set cover with the shipped policy, beside SCIP's own rules
 	revibranch solve $(demo_problem) --settings clean --against scip:default --against scip:pscost

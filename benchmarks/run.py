@@ -147,6 +147,10 @@ def run(
         brancher = attach(model, chosen)
     recorder = _Recorder(model, on_progress)
     optimize(model)
+    if brancher is not None and brancher.error is not None:
+        # Its traceback leads to this very frame, which holds the model, which holds the brancher: a circle through SCIP
+        # that Python cannot collect.
+        brancher.error.__traceback__ = None
     return _measured(
         model,
         brancher,

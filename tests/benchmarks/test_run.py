@@ -1,0 +1,246 @@
+"""One run: the row's numbers are SCIP's own, and measuring changes nothing."""
+
+from __future__ import annotations
+
+import gc
+import math
+import weakref
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from pyscipopt import Model
+from revibranch.benchmarks.agreement import disagreements
+from revibranch.benchmarks.run import Progress, error_row, run
+from revibranch.branching.policy import PathStep, Policy
+from revibranch.branching.state import BranchState, variable_column_names
+from revibranch.instances.reading import ReadingError, instance_name, read_model
+
+INSTANCES = Path(__file__).parents[1] / "data" / "instances"
+FRACTION = variable_column_names().index("solution_frac")
+
+
+class MostFractional(Policy):
+    extended = False
+    needs_path = False
+
+    def score(self, state: BranchState, path: Sequence[PathStep]) -> NDArray[np.floating]:
+        return -np.abs(state.variable_features[state.candidates, FRACTION] - 0.5)
+
+
+class AlwaysRaises(MostFractional):
+    def score(self, state: BranchState, path: Sequence[PathStep]) -> NDArray[np.floating]:
+        raise ZeroDivisionError("as planned")
+
+
+def solved_by_hand(path: Path, parameters: dict[str, object]) -> Model:
+    model = Model()
+    model.hideOutput()
+    model.readProblem(str(path))
+    model.setParams(parameters)
+    model.optimize()
+    return model
+
+
+@pytest.mark.parametrize(
+    ("rule", "settings", "seed", "parameters"),
+    [
+        ("scip:default", "default", 0, {}),
+        (
+            "scip:random",
+            "clean",
+            3,
+            {
+                "separating/maxrounds": 0,
+                "presolving/maxrestarts": 0,
+                "branching/random/priority": 536_870_911,
+                "randomization/randomseedshift": 3,
+                "randomization/permutationseed": 3,
+                "randomization/lpseed": 3,
+            },
+        ),
+        (
+            "scip:relpscost",
+            "dfs",
+            0,
+            {
+                "separating/maxrounds": 0,
+                "presolving/maxrestarts": 0,
+                "nodeselection/dfs/stdpriority": 1_000_000,
+                "nodeselection/dfs/memsavepriority": 1_000_000,
+                "branching/relpscost/priority": 536_870_911,
+            },
+        ),
+    ],
+)
+def test_counts_are_those_of_a_bare_solve(rule: str, settings: str, seed: int, parameters: dict[str, object]) -> None:
+    path = INSTANCES / "misc03.mps"
+    row = run(path, rule, settings=settings, seed=seed)
+    model = solved_by_hand(path, parameters)
+    assert (row.status, row.objective) == ("optimal", model.getObjVal())
+    assert row.nodes == model.getNTotalNodes()
+    assert row.lp_iterations == model.getNLPIterations()
+    assert row.strong_branching_lp_iterations == model.getNStrongbranchLPIterations()
+    assert (row.primal_bound, row.dual_bound, row.gap) == (model.getPrimalbound(), model.getDualbound(), model.getGap())
+    assert (row.decisions, row.fallbacks, row.inference_seconds) == (None, None, None)
+    assert row.nodes is not None
+    assert row.fair_nodes is not None
+    assert row.fair_nodes >= row.nodes
+    assert row.fair_nodes > row.nodes or rule != "scip:relpscost", "reliability branching probes, and its gains count"
+
+
+def test_policy_is_measured() -> None:
+    row = run(INSTANCES / "misc03.mps", MostFractional(), settings="clean", label="mine")
+    assert (row.policy, row.instance, row.status) == ("mine", "misc03", "optimal")
+    assert row.objective == pytest.approx(3360)
+    assert row.decisions is not None
+    assert row.nodes is not None
+    assert 0 < row.decisions <= row.nodes
+    assert row.fallbacks == row.passes == 0
+    assert row.extraction_seconds is not None
+    assert row.inference_seconds is not None
+    assert row.wall_seconds is not None
+    assert 0 < row.extraction_seconds + row.inference_seconds < row.wall_seconds
+
+
+def test_policy_that_fails_is_counted_and_the_optimum_stands() -> None:
+    row = run(INSTANCES / "misc03.mps", AlwaysRaises(), settings="clean")
+    assert (row.status, row.objective, row.decisions) == ("optimal", pytest.approx(3360), 0)
+    assert row.fallbacks is not None
+    assert row.fallbacks > 0
+
+
+def test_progress_changes_no_tree_and_moves_forward() -> None:
+    seen: list[Progress] = []
+    path = INSTANCES / "misc03.mps"
+    watched = run(path, "scip:random", settings="clean", on_progress=seen.append)
+    silent = run(path, "scip:random", settings="clean")
+    assert (watched.nodes, watched.lp_iterations) == (silent.nodes, silent.lp_iterations)
+    assert seen
+    assert [progress.nodes for progress in seen] == sorted(progress.nodes for progress in seen)
+    assert all(progress.dual_bound <= 3360 * (1 + 1e-6) and progress.primal_bound >= 3360 * (1 - 1e-6) for progress in seen)
+
+
+def integer_box(upper: float | None, sense: str = "maximize", least: float | None = None) -> Callable[[], Model]:
+    def build() -> Model:
+        model = Model("box")
+        model.hideOutput()
+        x = model.addVar(vtype="I", lb=0, ub=upper)
+        if least is not None:
+            model.addCons(2 * x >= least)
+        model.setObjective(x, sense)
+        return model
+
+    return build
+
+
+def test_solved_in_presolving_has_no_nodes() -> None:
+    row = run(integer_box(10), "scip:default")
+    assert (row.status, row.objective, row.nodes, row.lp_iterations, row.strong_branching_lp_iterations) == ("optimal", 10, 0, 0, 0)
+    assert row.first_solution_seconds is not None
+
+
+def test_infeasible_and_unbounded_have_no_objective() -> None:
+    infeasible = run(integer_box(10, least=30), "scip:default")
+    assert (infeasible.status, infeasible.objective, infeasible.gap, infeasible.first_solution_seconds) == ("infeasible", None, None, None)
+    unbounded = run(integer_box(None), "scip:default")
+    assert (unbounded.status, unbounded.objective, unbounded.primal_bound) == ("unbounded", None, math.inf)
+
+
+def test_time_limit_before_the_search_leaves_bounds_open(capfd: pytest.CaptureFixture[str]) -> None:
+    row = run(INSTANCES / "p0548.mps", "scip:default", time_limit=1e-9)
+    assert (row.status, row.nodes, row.time_limit) == ("timelimit", 0, 1e-9)
+    assert row.strong_branching_lp_iterations == 0
+    assert capfd.readouterr() == ("", ""), "SCIP was asked for something that it does not know yet"
+
+
+def test_time_limit_within_the_search_keeps_the_incumbent_and_its_gap() -> None:
+    row = run(Path(__file__).parents[1] / "data" / "demo" / "setcover-400x750-s1.lp.gz", "scip:random", settings="clean", time_limit=1.0)
+    assert row.status == "timelimit"
+    assert row.objective is not None
+    assert row.gap is not None
+    assert row.gap > 0
+    assert row.dual_bound is not None
+    assert row.dual_bound < row.objective == row.primal_bound
+
+
+@pytest.mark.parametrize("limit", [math.nan, 0.0, -1.0])
+def test_time_limit_must_be_positive(limit: float) -> None:
+    with pytest.raises(ValueError, match="time limit"):
+        run(INSTANCES / "misc03.mps", "scip:default", time_limit=limit)
+
+
+def test_unknown_rule_lists_the_known() -> None:
+    with pytest.raises(ValueError, match=r"scip:best.*scip:relpscost"):
+        run(INSTANCES / "misc03.mps", "scip:best")
+
+
+@pytest.mark.parametrize("policy", ["scip:default", MostFractional(), AlwaysRaises()], ids=["rule", "policy", "failing policy"])
+def test_model_is_freed_after_its_run(policy: str | Policy) -> None:
+    kept: list[weakref.ref[Model]] = []
+
+    def build() -> Model:
+        model = read_model(INSTANCES / "misc03.mps")
+        kept.append(weakref.ref(model))
+        return model
+
+    row = run(build, policy, settings="clean", on_progress=lambda progress: None)
+    assert row.fallbacks or not isinstance(policy, AlwaysRaises), "nothing failed, so nothing is shown"
+    gc.collect()
+    assert kept[0]() is None
+
+
+def test_error_row_has_no_numbers() -> None:
+    row = error_row("killed", instance="a", policy="auto", settings="clean", seed=1, time_limit=5)
+    assert (row.status, row.error, row.nodes, row.objective, row.solve_seconds) == ("error", "killed", None, None, None)
+
+
+def test_names_of_instances() -> None:
+    assert instance_name(Path("data/misc03.mps.gz")) == "misc03"
+    assert instance_name(Path("MANN_a9.clq.lp")) == "MANN_a9.clq"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "complaint"),
+    [
+        ("missing.mps", None, "no such file"),
+        ("problem.txt", b"", r"must end in \.mps, \.lp, \.cip"),
+        ("garbage.mps", b"garbage\n", "Syntax error in line 1"),
+        ("garbage.lp", b"garbage\n", "neither variables nor constraints"),
+        ("garbage.cip", b"garbage\n", "cannot read"),
+        ("garbage.mps.gz", b"no gzip at all\n", "cannot read"),
+    ],
+)
+def test_unreadable_file_is_one_sentence_and_nothing_is_printed(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], name: str, content: bytes | None, complaint: str
+) -> None:
+    path = tmp_path / name
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ReadingError, match=complaint) as raised:
+        read_model(path)
+    assert str(path) in str(raised.value)
+    assert "\n" not in str(raised.value)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_runs_that_cannot_both_be_right_are_named() -> None:
+    def row(policy: str, status: str, primal: float, dual: float):
+        from dataclasses import replace
+
+        plain = error_row("", instance="a", policy=policy, settings="clean", seed=0, time_limit=math.inf)
+        return replace(plain, status=status, error=None, objective=primal, primal_bound=primal, dual_bound=dual)
+
+    five, near, six = row("a", "optimal", 5, 5), row("b", "optimal", 5 + 1e-6, 5 + 1e-6), row("c", "optimal", 6, 6)
+    stopped, stopped_too_high = row("d", "timelimit", 9, 4), row("e", "timelimit", 9, 5.5)
+    infeasible, crashed = row("f", "infeasible", math.inf, math.inf), row("g", "error", 0, 0)
+    assert disagreements([five, near, stopped, crashed]) == []
+    assert len(disagreements([five, six])) == 1
+    assert "optimum 5" in disagreements([five, six])[0]
+    assert "optimum 6" in disagreements([five, six])[0]
+    assert len(disagreements([five, stopped_too_high])) == 1
+    assert len(disagreements([five, infeasible])) == 1
+    assert disagreements([infeasible, row("h", "timelimit", math.inf, 4)]) == [], "no solution was found, none may exist"
+    assert len(disagreements([five, near, six])) == 2
