@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
+from typing import TextIO
 
 import click
 
@@ -123,7 +124,15 @@ def _say(kind: str, text: str = "") -> None:
     click.echo(" ".join(f"{_PROGRAM}: {kind}{': ' if text else ''}{text}".split()), err=True)
 
 
-def _show_warning(message: Warning | str, *_details: object) -> None:
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],  # noqa: ARG001
+    filename: str,  # noqa: ARG001
+    lineno: int,  # noqa: ARG001
+    file: TextIO | None = None,  # noqa: ARG001
+    line: str | None = None,  # noqa: ARG001
+) -> None:
+    """Print a warning as one line; the place in our sources means nothing to a user."""
     _say("warning", str(message))
 
 
