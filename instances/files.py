@@ -14,15 +14,14 @@ from typing import TYPE_CHECKING
 from . import families
 from .family import Size
 from .manifest import MANIFEST_NAME, InstanceError, Manifest
+from .reading import SUFFIXES, ReadingError, instance_name, read_model
 
 if TYPE_CHECKING:
     from pyscipopt import Model
 
-__all__ = ["SUFFIXES", "InstanceError", "InstanceSource", "load_file", "parse_seeds", "resolve", "resolve_all"]
+__all__ = ["InstanceError", "InstanceSource", "load_file", "parse_seeds", "resolve", "resolve_all"]
 
-SUFFIXES = tuple(f".{kind}{packed}" for kind in ("mps", "lp", "cip") for packed in ("", ".gz"))
-"""File names that are instances."""
-
+_FORMATS = ", ".join(SUFFIXES)
 _FAMILY_SPEC = re.compile(r"(?P<family>[A-Za-z][\w-]*):(?P<size>[^:]*):(?P<seeds>[^:]*)")
 _SEEDS = re.compile(r"(\d+)(?:-(\d+))?")
 _MAX_SOURCES = 1_000_000
@@ -69,34 +68,17 @@ def load_file(path: str | Path, sha256: str | None = None) -> Model:
         sha256: checksum that the file must have.
 
     Raises:
-        InstanceError: there is no such file, SCIP cannot read it, it holds no variables, or its checksum is another.
+        InstanceError: there is no such file, SCIP cannot read it, it is empty, or its checksum is another.
     """
-    from pyscipopt import Model
-
-    from .libscip import errors_hidden
-
     path = Path(path)
-    if not path.is_file():
-        raise InstanceError(f"{path} is no file")
-    if not path.name.endswith(SUFFIXES):
-        raise InstanceError(f"{path}: instances are files in {', '.join(SUFFIXES)}")
     try:
-        content = path.read_bytes()
+        if sha256 is not None and hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
+            raise InstanceError(f"{path} is not the file its manifest describes (checksum differs); generate it again")
+        return read_model(path)
     except OSError as error:
-        raise InstanceError(f"{path}: {error.strerror}") from error
-    if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
-        raise InstanceError(f"{path} is not the file its manifest describes (checksum differs); generate it again")
-    model = Model()
-    model.hideOutput()
-    try:
-        with errors_hidden():
-            model.readProblem(str(path))
-    except Exception as error:  # PySCIPOpt turns SCIP's return codes into several types
-        reason = str(error).removeprefix("SCIP: ").rstrip("! ")
-        raise InstanceError(f"{path}: SCIP cannot read it ({reason})") from error
-    if model.getNVars(transformed=False) == 0:
-        raise InstanceError(f"{path} holds no variables")
-    return model
+        raise InstanceError(f"cannot read {path}: {error.strerror or error}") from error
+    except ReadingError as error:
+        raise InstanceError(str(error)) from error
 
 
 def resolve(spec: str | Path) -> list[InstanceSource]:
@@ -164,7 +146,7 @@ def _resolve_one(spec: str) -> Iterable[InstanceSource]:
     if (match := _FAMILY_SPEC.fullmatch(spec)) is not None:
         return _from_family(match["family"], match["size"], match["seeds"])
     if glob.has_magic(spec):
-        paths = [Path(name) for name in glob.glob(spec, recursive=True) if name.endswith(SUFFIXES)]
+        paths = [Path(name) for name in glob.glob(spec, recursive=True) if _is_instance(name)]
         if not paths:
             raise InstanceError(f"no instance file matches {spec!r}")
         return _from_files(paths)
@@ -184,9 +166,9 @@ def _from_family(name: str, size_text: str, seeds: str) -> list[InstanceSource]:
 
 
 def _from_folder(folder: Path) -> list[InstanceSource]:
-    paths = [path for path in folder.iterdir() if path.name.endswith(SUFFIXES) and path.is_file() and not path.name.startswith(".")]
+    paths = [path for path in folder.iterdir() if _is_instance(path.name) and path.is_file() and not path.name.startswith(".")]
     if not paths:
-        raise InstanceError(f"{folder} holds no instance file ({', '.join(SUFFIXES)})")
+        raise InstanceError(f"{folder} holds no instance file ({_FORMATS})")
     return _from_files(paths)
 
 
@@ -200,12 +182,13 @@ def _from_files(paths: Sequence[Path]) -> list[InstanceSource]:
 
 
 def _from_file(path: Path) -> InstanceSource:
-    if not path.name.endswith(SUFFIXES):
-        raise InstanceError(f"{path}: instances are files in {', '.join(SUFFIXES)}")
-    name = path.name
-    for suffix in sorted(SUFFIXES, key=len, reverse=True):
-        name = name.removesuffix(suffix)
-    return InstanceSource(name, path.resolve().parent.name, path=str(path))
+    if not _is_instance(path.name):
+        raise InstanceError(f"{path}: instances are files in {_FORMATS}, also gzipped")
+    return InstanceSource(instance_name(path), path.resolve().parent.name, path=str(path))
+
+
+def _is_instance(file_name: str) -> bool:
+    return file_name.lower().removesuffix(".gz").endswith(SUFFIXES)
 
 
 def _from_manifest(path: Path, complete: bool = True) -> list[InstanceSource]:

@@ -1,4 +1,4 @@
-"""The few of SCIP's C functions that models and files need and PySCIPOpt does not offer, through ctypes.
+"""The few of SCIP's C functions that building a model needs and PySCIPOpt does not offer, through ctypes.
 
 libscip is already loaded, as a dependency of PySCIPOpt's extension module; looking a name up through that module finds
 it. The functions below have had the same signature since SCIP 8.
@@ -6,9 +6,7 @@ it. The functions below have had the same signature since SCIP 8.
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
-from collections.abc import Iterator
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +15,7 @@ import pyscipopt
 if TYPE_CHECKING:
     from pyscipopt import Model
 
-__all__ = ["OKAY", "errors_hidden", "functions", "pointer"]
+__all__ = ["OKAY", "functions", "pointer"]
 
 OKAY = 1
 """SCIP's return code for success."""
@@ -32,11 +30,7 @@ _SIGNATURES: dict[str, list[Any]] = {
     "SCIPcreateConsBasicLinear": [_pointer, _pointer, _text, _int, _pointer, _pointer, _double, _double],
     "SCIPaddCons": [_pointer, _pointer],
     "SCIPreleaseCons": [_pointer, _pointer],
-    # callback (NULL: print nothing), its data
-    "SCIPmessageSetErrorPrinting": [_pointer, _pointer],
-    "SCIPmessageSetErrorPrintingDefault": [],
 }
-_PROCEDURES = {"SCIPmessageSetErrorPrinting", "SCIPmessageSetErrorPrintingDefault"}
 
 
 def pointer(model: Model) -> int:
@@ -46,17 +40,6 @@ def pointer(model: Model) -> int:
     address = get(model.to_ptr(give_ownership=False), b"scip")
     assert isinstance(address, int)
     return address
-
-
-@contextlib.contextmanager
-def errors_hidden() -> Iterator[None]:
-    """Keep SCIP's error lines off standard error, in the whole process: for errors that the caller reports itself."""
-    library = functions()
-    library["SCIPmessageSetErrorPrinting"](None, None)
-    try:
-        yield
-    finally:
-        library["SCIPmessageSetErrorPrintingDefault"]()
 
 
 @cache
@@ -73,6 +56,6 @@ def functions() -> dict[str, Any]:
             function = getattr(handle, name)
         except AttributeError:
             raise ImportError(f"the libscip of pyscipopt {pyscipopt.__version__} has no {name}") from None
-        function.argtypes, function.restype = arguments, None if name in _PROCEDURES else ctypes.c_int
+        function.argtypes, function.restype = arguments, ctypes.c_int
         found[name] = function
     return found
