@@ -146,7 +146,10 @@ def run(
     else:
         brancher = attach(model, chosen)
     recorder = _Recorder(model, on_progress)
-    optimize(model)
+    try:
+        optimize(model)
+    finally:
+        recorder.stop()
     if brancher is not None and brancher.error is not None:
         # Its traceback leads to this very frame, which holds the model, which holds the brancher: a circle through SCIP
         # that Python cannot collect.
@@ -221,6 +224,7 @@ class _Recorder(Eventhdlr):  # type: ignore[misc]
         self._owner = weakref.ref(model)
         self._on_progress = on_progress
         self._last = -math.inf
+        self._caught: list[int] = []
         self._events = [SCIP_EVENTTYPE.BESTSOLFOUND]
         if on_progress is not None:
             self._events += [SCIP_EVENTTYPE.NODESOLVED, SCIP_EVENTTYPE.LPSOLVED]
@@ -232,12 +236,13 @@ class _Recorder(Eventhdlr):  # type: ignore[misc]
         if model is not None:
             for event in self._events:
                 model.catchEvent(event, self)
+                self._caught.append(event)
 
-    def eventexit(self) -> None:
+    def stop(self) -> None:
+        """Stop listening. Called once the solve is over: PySCIPOpt 5 keeps a model alive while an event is caught on it."""
         model = self._owner()
-        if model is not None:
-            for event in self._events:
-                model.dropEvent(event, self)
+        while model is not None and self._caught:
+            model.dropEvent(self._caught.pop(), self)
 
     def eventexec(self, event: Event) -> None:
         model = self._owner()
@@ -254,7 +259,7 @@ class _Recorder(Eventhdlr):  # type: ignore[misc]
                 Progress(
                     seconds=model.getSolvingTime(),
                     nodes=model.getNTotalNodes(),
-                    open_nodes=model.getNNodesLeft(),
+                    open_nodes=model.getNLeaves() + model.getNChildren() + model.getNSiblings(),
                     lp_iterations=model.getNLPIterations(),
                     primal_bound=_number(model.getPrimalbound()),
                     dual_bound=_number(model.getDualbound()),
