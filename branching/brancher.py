@@ -64,7 +64,7 @@ class BrancherStatistics:
 _in_use: set[LearnedBrancher] = set()
 
 
-class PolicyFailure(RuntimeError):
+class PolicyError(RuntimeError):
     """The policy answered, but not with scores that can be used."""
 
 
@@ -108,7 +108,7 @@ class LearnedBrancher(Branchrule):  # type: ignore[misc]  # PySCIPOpt has no com
         # An exception that leaves this callback would end the solve with SCIP's "unspecified error".
         try:
             return self._branch()
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:
             return self._hand_over(error)
         except BaseException:
             # KeyboardInterrupt inside Python code (SCIP's own Ctrl-C handling switched off), SystemExit: stop the solve
@@ -163,7 +163,7 @@ class LearnedBrancher(Branchrule):  # type: ignore[misc]  # PySCIPOpt has no com
             began_remembering = perf_counter()
             try:
                 self._paths.keep(state, children, policy.remember(state, path, choice))
-            except Exception as error:  # noqa: BLE001
+            except Exception as error:
                 self._report(error, "its descendants will not see this decision")
             remembering = perf_counter() - began_remembering
             statistics.inference_seconds += remembering
@@ -182,13 +182,13 @@ class LearnedBrancher(Branchrule):  # type: ignore[misc]  # PySCIPOpt has no com
         """Raise where the policy did to SCIP what only the brancher may do."""
         search = self._search
         if not search.solving:
-            raise PolicyFailure("the policy took SCIP out of its solving stage")
+            raise PolicyError("the policy took SCIP out of its solving stage")
         if search.leave_probing():
-            raise PolicyFailure("the policy left SCIP in probing mode")
+            raise PolicyError("the policy left SCIP in probing mode")
         if search.focus != state.node.number:
-            raise PolicyFailure("the policy changed SCIP's focus node")
+            raise PolicyError("the policy changed SCIP's focus node")
         if search.n_children > 0:
-            raise PolicyFailure("the policy branched by itself")
+            raise PolicyError("the policy branched by itself")
 
     # ---- failures ------------------------------------------------------------------------------------------------
 
@@ -237,17 +237,17 @@ def best_candidate(scores: object, n_candidates: int) -> int:
     """Place of the highest finite score; the first of equals.
 
     Raises:
-        PolicyFailure: not one score per candidate, or none of them finite.
+        PolicyError: not one score per candidate, or none of them finite.
     """
     array = np.asarray(scores, dtype=np.float64)
     if array.shape != (n_candidates,):
-        raise PolicyFailure(f"the policy gave scores of shape {array.shape} for {n_candidates} candidates")
+        raise PolicyError(f"the policy gave scores of shape {array.shape} for {n_candidates} candidates")
     best = int(array.argmax())
     if np.isfinite(array[best]):
         return best
     finite = np.isfinite(array)
     if not finite.any():
-        raise PolicyFailure("the policy gave no finite score")
+        raise PolicyError("the policy gave no finite score")
     return int(np.where(finite, array, -np.inf).argmax())
 
 
@@ -271,9 +271,7 @@ def attach(model: Model, policy: Policy, *, priority: int = TOP_PRIORITY, strict
     brancher = LearnedBrancher(model, policy, strict=strict)
     others: Sequence[LearnedBrancher] = _branchers.setdefault(model, [])
     name = "revibranch" if not others else f"revibranch{len(others) + 1}"
-    model.includeBranchrule(
-        brancher, name, "learned branching on revived trajectories", priority=priority, maxdepth=-1, maxbounddist=1.0
-    )
+    model.includeBranchrule(brancher, name, "learned branching on revived trajectories", priority=priority, maxdepth=-1, maxbounddist=1.0)
     # PySCIPOpt sets this reference and never drops it; with it the model would never be freed.
     brancher.model = None
     _in_use.add(brancher)

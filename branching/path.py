@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from .policy import PathStep
@@ -47,7 +48,7 @@ class PathMemory:
         """Remembered decisions on the way from the root to the focus node, root first."""
         numbers = self._search.ancestors()
         steps = []
-        for number, entered in zip(numbers, numbers[1:], strict=False):
+        for number, entered in pairwise(numbers):
             decision = self._decisions.get(number)
             if decision is None:
                 continue

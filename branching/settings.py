@@ -75,8 +75,10 @@ def apply_seed(model: Model, seed: int) -> None:
     """
     if not 0 <= seed <= 2**31 - 1:
         raise ValueError(f"seed {seed} is outside 0 .. {2**31 - 1}")
-    model.setParams({
-        "randomization/randomseedshift": seed,
-        "randomization/permutationseed": seed,
-        "randomization/lpseed": seed,
-    })
+    model.setParams(
+        {
+            "randomization/randomseedshift": seed,
+            "randomization/permutationseed": seed,
+            "randomization/lpseed": seed,
+        }
+    )

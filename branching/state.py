@@ -7,7 +7,7 @@ trained on published data reads the same numbers here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Literal
 
 import numpy as np
@@ -65,8 +65,8 @@ VARIABLE_COLUMNS: tuple[Column, ...] = (
     Column("pseudocost_count_up", "dynamic", "number of observations behind pseudocost_up"),
     Column("inferences_down", "dynamic", "average number of inferences after branching down"),
     Column("inferences_up", "dynamic", "average number of inferences after branching up"),
-    Column("conflict_length_down", "dynamic", "average length of the conflicts that hold the variable's upper bound change"),
-    Column("conflict_length_up", "dynamic", "average length of the conflicts that hold the variable's lower bound change"),
+    Column("conflict_length_down", "dynamic", "average length of the conflicts that lowering the upper bound had a part in"),
+    Column("conflict_length_up", "dynamic", "average length of the conflicts that raising the lower bound had a part in"),
     Column("root_solution_value", "dynamic", "value in the last LP solution of the root; NaN before the root's LP is solved"),
 )
 
@@ -176,7 +176,5 @@ class BranchState:
 
     def copy(self) -> BranchState:
         """A state with arrays of its own, which no later ``update`` changes."""
-        arrays = {
-            field.name: value.copy() for field in fields(self) if isinstance(value := getattr(self, field.name), np.ndarray)
-        }
-        return replace(self, **arrays)
+        values = [getattr(self, field.name) for field in fields(self)]
+        return BranchState(*(value.copy() if isinstance(value, np.ndarray) else value for value in values))

@@ -36,6 +36,9 @@ cdef struct RowKey:
     double rhs
     double constant
     double norm
+    # SCIP sorts a row's entries by column index when it first needs to, in place. A row that was sorted when it was read
+    # stays as it is; of another row the order is kept, from here on in the array of unsorted columns (-1: sorted).
+    int64_t unsorted
 
 
 cdef object _grown(object array, Py_ssize_t needed):
@@ -77,7 +80,7 @@ cdef class BipartiteBuffer:
     # Memory, as NumPy arrays with spare room at their ends
     cdef cnp.ndarray variable_array, row_array, row_offset_array, edge_variable_array, edge_value_array
     cdef cnp.ndarray variable_offset_array, edge_row_array, edge_order_array, candidate_array
-    cdef cnp.ndarray pointer_array, key_array, objective_array, incumbent_array, cursor_array
+    cdef cnp.ndarray pointer_array, key_array, unsorted_array, objective_array, incumbent_array, cursor_array
     # Views of the current structure
     cdef tuple views
 
@@ -100,6 +103,7 @@ cdef class BipartiteBuffer:
         self.candidate_array = np.empty(0, np.int32)
         self.pointer_array = np.empty(0, np.uintp)
         self.key_array = np.empty((0, sizeof(RowKey)), np.uint8)
+        self.unsorted_array = np.empty(0, np.uintp)
         self.objective_array = np.empty(0, np.float64)
         self.incumbent_array = np.empty(0, np.float32)
         self.cursor_array = np.empty(0, np.int64)
@@ -139,6 +143,7 @@ cdef class BipartiteBuffer:
     cdef bint is_kept(self, SCIP* scip) noexcept nogil:
         cdef SCIP_ROW** rows = scip_api.SCIPgetLPRows(scip)
         cdef RowKey* keys = <RowKey*> self.key_array.data
+        cdef SCIP_COL** unsorted = <SCIP_COL**> self.unsorted_array.data
         cdef RowKey key
         cdef int i
         if (
@@ -166,6 +171,10 @@ cdef class BipartiteBuffer:
                 or key.norm != keys[i].norm
             ):
                 return False
+            if keys[i].unsorted >= 0 and memcmp(
+                scip_api.SCIProwGetCols(rows[i]), unsorted + keys[i].unsorted, key.n_entries * sizeof(SCIP_COL*)
+            ) != 0:
+                return False
         return True
 
     cdef int read_structure(self, SCIP* scip) except -1:
@@ -173,9 +182,10 @@ cdef class BipartiteBuffer:
         cdef SCIP_VAR** variables = scip_api.SCIPgetVars(scip)
         cdef int n_rows = scip_api.SCIPgetNLPRows(scip)
         cdef int n_variables = scip_api.SCIPgetNVars(scip)
-        cdef Py_ssize_t n_sides = 0, n_edges = 0, sides
+        cdef Py_ssize_t n_sides = 0, n_edges = 0, n_unsorted = 0, sides
         cdef double infinity = scip_api.SCIPinfinity(scip)
         cdef RowKey* keys
+        cdef SCIP_COL** unsorted
         cdef int i
         self.kept_run = scip_api.SCIPgetNRuns(scip)
         self.n_variables = n_variables
@@ -191,6 +201,10 @@ cdef class BipartiteBuffer:
                 sides = (keys[i].lhs > -infinity) + (keys[i].rhs < infinity)
                 n_sides += sides
                 n_edges += sides * keys[i].n_entries
+                keys[i].unsorted = -1
+                if not is_sorted(scip_api.SCIProwGetCols(rows[i]), keys[i].n_entries):
+                    keys[i].unsorted = n_unsorted
+                    n_unsorted += keys[i].n_entries
         if n_edges >= 2**31:
             raise RuntimeError(f"the LP has {n_edges} edges, more than 32-bit places can count")
 
@@ -208,7 +222,16 @@ cdef class BipartiteBuffer:
         self.edge_order_array = _grown(self.edge_order_array, n_edges)
         memcpy(self.pointer_array.data, variables, n_variables * sizeof(SCIP_VAR*))
         self.n_sides = n_sides
+        self.unsorted_array = _grown(self.unsorted_array, n_unsorted)
+        unsorted = <SCIP_COL**> self.unsorted_array.data
         with nogil:
+            for i in range(n_rows):
+                if keys[i].unsorted >= 0:
+                    memcpy(
+                        unsorted + keys[i].unsorted,
+                        scip_api.SCIProwGetCols(rows[i]),
+                        keys[i].n_entries * sizeof(SCIP_COL*),
+                    )
             self.write_static_columns(variables)
             self.write_rows(rows, infinity)
             self.transpose()
@@ -488,6 +511,16 @@ cdef inline void read_key(SCIP_ROW* row, RowKey* key) noexcept nogil:
     key.rhs = scip_api.SCIProwGetRhs(row)
     key.constant = scip_api.SCIProwGetConstant(row)
     key.norm = scip_api.SCIProwGetNorm(row)
+
+
+cdef inline bint is_sorted(SCIP_COL** columns, int n_entries) noexcept nogil:
+    cdef int j, last = -1, index
+    for j in range(n_entries):
+        index = scip_api.SCIPcolGetIndex(columns[j])
+        if index < last:
+            return False
+        last = index
+    return True
 
 
 cdef inline double _bound(double value, double infinity) noexcept nogil:

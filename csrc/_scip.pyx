@@ -56,7 +56,8 @@ def search_counts(model):
     return SearchCounts(
         scip_api.SCIPgetNTotalNodes(scip),
         scip_api.SCIPgetNLPIterations(scip),
-        scip_api.SCIPgetNStrongbranchLPIterations(scip),
+        # SCIP complains aloud when it is asked for this count before the search began.
+        scip_api.SCIPgetNStrongbranchLPIterations(scip) if stage >= REVI_STAGE_SOLVING else 0,
         reductions,
         cutoffs,
     )

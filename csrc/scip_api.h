@@ -49,6 +49,7 @@ typedef struct SCIP_Branchrule SCIP_BRANCHRULE;
     X(SCIP_COL *, SCIPvarGetCol, (SCIP_VAR *))                                                                  \
     X(unsigned int, SCIPcolIsInLP, (SCIP_COL *))                                                                \
     X(int, SCIPcolGetVarProbindex, (SCIP_COL *))                                                                \
+    X(int, SCIPcolGetIndex, (SCIP_COL *))                                                                       \
     X(int, SCIPcolGetBasisStatus, (SCIP_COL *))                                                                 \
     X(int, SCIPcolGetAge, (SCIP_COL *))                                                                         \
     X(double, SCIPgetColRedcost, (SCIP *, SCIP_COL *))                                                          \

@@ -47,6 +47,7 @@ cdef extern from "scip_api.h" nogil:
         SCIP_COL* (*SCIPvarGetCol)(SCIP_VAR*) noexcept nogil
         unsigned int (*SCIPcolIsInLP)(SCIP_COL*) noexcept nogil
         int (*SCIPcolGetVarProbindex)(SCIP_COL*) noexcept nogil
+        int (*SCIPcolGetIndex)(SCIP_COL*) noexcept nogil
         int (*SCIPcolGetBasisStatus)(SCIP_COL*) noexcept nogil
         int (*SCIPcolGetAge)(SCIP_COL*) noexcept nogil
         double (*SCIPgetColRedcost)(SCIP*, SCIP_COL*) noexcept nogil

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from revibranch.benchmarks.evaluate import evaluate, list_jobs, wall_limit, wrong_results
 from revibranch.benchmarks.pool import ProcessPool
 from revibranch.benchmarks.store import RunStore, read_rows, run_key
@@ -253,7 +254,7 @@ def test_a_wrong_optimum_in_the_file_fails_the_command_loudly(tmp_path, capsys):
 
     path = tmp_path / "runs.parquet"
     with RunStore(path) as store:
-        store.append(run_row("egout", 7, "scip:pscost", objective=1.0, primal_bound=1.0, dual_bound=1.0))
+        store.append(run_row("MANN_a9.clq", 7, "scip:pscost", objective=1.0, primal_bound=1.0, dual_bound=1.0))
         store.finish()
     assert main(["evaluate", "--instances", TINY[0], "--policy", "scip:pscost", "--out", str(path)]) == 1
-    assert "WRONG RESULT: egout" in capsys.readouterr().err
+    assert "WRONG RESULT: MANN_a9.clq" in capsys.readouterr().err

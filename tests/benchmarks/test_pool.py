@@ -7,7 +7,7 @@ import os
 import time
 
 import pytest
-from revibranch.benchmarks import pool as pool_module
+
 from revibranch.benchmarks.pool import ProcessPool
 
 from . import jobs
@@ -51,13 +51,9 @@ def test_workers_have_one_thread_and_the_callers_environment_stays(monkeypatch):
     assert os.environ["OMP_NUM_THREADS"] == "7"
 
 
-def test_a_worker_is_kept_and_replaced_after_its_share(monkeypatch):
-    monkeypatch.setattr(pool_module, "RECYCLE", 3)
-    found = outcomes(list(range(7)), workers=1, function=jobs.pid)
-    pids = [found[place].result for place in range(7)]
-    assert pids[0] == pids[1] == pids[2]
-    assert pids[3] == pids[4] == pids[5]
-    assert len({pids[0], pids[3], pids[6], os.getpid()}) == 4
+def test_every_job_has_a_process_of_its_own():
+    found = outcomes(list(range(5)), function=jobs.pid)
+    assert len({os.getpid(), *(outcome.result for outcome in found.values())}) == 6
 
 
 def test_cancel_ends_the_run_and_leaves_no_process():

@@ -10,10 +10,10 @@ import sys
 from html.parser import HTMLParser
 
 import pytest
+
 from revibranch.benchmarks.report import as_json, build_report, choose_baseline
 from revibranch.benchmarks.store import RunStore
 from revibranch.benchmarks.tables import Cell, Table, number, render
-
 from revibranch.cli import main
 
 from .rows import error_row, run_row, timeout_row

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from pyscipopt import Model
+
 from revibranch.benchmarks.agreement import disagreements
 from revibranch.benchmarks.run import Progress, error_row, run
 from revibranch.branching.policy import PathStep, Policy
@@ -76,7 +77,7 @@ def solved_by_hand(path: Path, parameters: dict[str, object]) -> Model:
     ],
 )
 def test_counts_are_those_of_a_bare_solve(rule: str, settings: str, seed: int, parameters: dict[str, object]) -> None:
-    path = INSTANCES / "misc03.mps"
+    path = INSTANCES / "lseu.mps"
     row = run(path, rule, settings=settings, seed=seed)
     model = solved_by_hand(path, parameters)
     assert (row.status, row.objective) == ("optimal", model.getObjVal())

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+
 from revibranch.benchmarks.statistics import METRICS, compare, performance_profile, shifted_geometric_mean, summarize, unbranched, wins
 
 from .rows import error_row, run_row, timeout_row

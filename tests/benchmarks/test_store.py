@@ -10,6 +10,7 @@ import subprocess
 import sys
 
 import pytest
+
 from revibranch.benchmarks.rows import RunRow
 from revibranch.benchmarks.store import RunStore, StoreError, read_rows, run_key
 

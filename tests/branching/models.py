@@ -75,10 +75,7 @@ class RandomMip:
     def build(self) -> Model:
         model = Model()
         model.hideOutput()
-        variables = [
-            model.addVar(vtype=kind, lb=low, ub=high)
-            for kind, low, high in zip(self.kinds, self.lower, self.upper, strict=True)
-        ]
+        variables = [model.addVar(vtype=kind, lb=low, ub=high) for kind, low, high in zip(self.kinds, self.lower, self.upper, strict=True)]
         for coefficients, sense, side in self.rows:
             left = quicksum(c * x for c, x in zip(coefficients, variables, strict=True) if c)
             if sense == "<":

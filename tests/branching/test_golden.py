@@ -80,7 +80,9 @@ def test_state_equals_the_recorded_one(case: str, extended: bool) -> None:
         ):
             continue
         met += 1
-        expected = {name: arrays[f"d{k}_{name}"] for name in ("variable_features", "row_features", "edge_indices", "edge_values", "action_set")}
+        expected = {
+            name: arrays[f"d{k}_{name}"] for name in ("variable_features", "row_features", "edge_indices", "edge_values", "action_set")
+        }
         np.testing.assert_array_equal(state.candidates, expected["action_set"])
         row_of_edge = np.repeat(np.arange(state.n_rows), np.diff(state.row_offsets))
         np.testing.assert_array_equal(row_of_edge, expected["edge_indices"][0])

@@ -41,6 +41,7 @@ def as_json(capfd: Capture, *arguments: object, code: int = 0) -> dict[str, Any]
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An untrained network: it branches badly, and the optimum must not care."""
     import torch
+
     from revibranch.gnn.checkpoint import Description, save_checkpoint
     from revibranch.gnn.network import BranchingNetwork, NetworkConfig
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from hypothesis import strategies as st
+
 from revibranch.branching.state import ROW_COLUMNS, VARIABLE_COLUMNS, BranchState, NodeFacts, variable_column_names
 
 GOLDEN = Path(__file__).parents[1] / "data" / "golden"

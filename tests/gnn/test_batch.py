@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+
 from revibranch.gnn.batch import Edges, GraphBatch, tensor_view
 
 from .states import edge_list, random_state, states

@@ -7,6 +7,7 @@ import pytest
 import safetensors
 import safetensors.torch
 import torch
+
 from revibranch.gnn.checkpoint import FORMAT, CheckpointError, Description, load_checkpoint, save_checkpoint
 from revibranch.gnn.network import BranchingNetwork, NetworkConfig
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import example, given
 from hypothesis import strategies as st
+
 from revibranch.gnn.facts import NODE_FACTS, node_fact_vector
 
 from .states import facts

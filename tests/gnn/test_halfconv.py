@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+
 from revibranch.gnn.batch import Edges, GraphBatch
 from revibranch.gnn.halfconv import HalfConvolution
 

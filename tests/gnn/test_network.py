@@ -6,6 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
+
 from revibranch.branching.state import variable_column_names
 from revibranch.gnn.batch import GraphBatch
 from revibranch.gnn.network import BranchingNetwork, NetworkConfig

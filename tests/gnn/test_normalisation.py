@@ -5,6 +5,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+
 from revibranch.branching.state import row_column_names, variable_column_names
 from revibranch.gnn.normalisation import LOGARITHMIC_COLUMNS, MISSING_COLUMNS, ColumnNormalisation, Moments
 

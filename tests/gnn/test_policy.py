@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+
 from revibranch.branching.policy import PathStep
 from revibranch.branching.state import BranchState, variable_column_names
 from revibranch.gnn import policy as policy_module

@@ -3,6 +3,7 @@ from __future__ import annotations
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+
 from revibranch.gnn.batch import GraphBatch
 from revibranch.gnn.network import BranchingNetwork, NetworkConfig
 from revibranch.gnn.revival import Revival, gather_history, select_history

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+
 from revibranch.instances import families
 from revibranch.instances.draws import Draws
 from revibranch.instances.milp import INFINITY, Milp

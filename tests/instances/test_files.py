@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pyscipopt import Model
+
 from revibranch.instances import families
 from revibranch.instances.files import InstanceError, InstanceSource, load_file, parse_seeds, resolve, resolve_all
 from revibranch.instances.milp import INFINITY

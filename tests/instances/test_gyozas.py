@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 from pyscipopt import Model
-from revibranch.instances import families
 from scipy.stats import ks_2samp
+
+from revibranch.instances import families
 
 gyozas = pytest.importorskip("gyozas.instances", reason="gyozas is not installed")
 pytestmark = pytest.mark.slow

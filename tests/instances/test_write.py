@@ -13,11 +13,11 @@ import time
 from pathlib import Path
 
 import pytest
+
+from revibranch.cli import main
 from revibranch.instances import families
 from revibranch.instances.manifest import Manifest, write_atomically
 from revibranch.instances.write import InstanceSet, write_set
-
-from revibranch.cli import main
 
 
 def wanted(seeds: range) -> InstanceSet:

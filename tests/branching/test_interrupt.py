@@ -1,0 +1,41 @@
+"""Ctrl-C stops a solve and leaves its incumbent."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+SCRIPT = """
+import json, sys
+sys.path.insert(0, {root!r})
+from tests.branching.models import knapsack
+from tests.branching.policies import MostFractional
+from revibranch.branching.brancher import attach, optimize
+model = knapsack(30, 200, 1)
+brancher = attach(model, MostFractional())
+print("ready", flush=True)
+optimize(model)
+print(json.dumps({{"status": model.getStatus(), "solutions": model.getNSols(), "fallbacks": brancher.statistics.fallbacks}}))
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+def test_sigint_keeps_the_incumbent() -> None:
+    root = str(Path(__file__).parents[2])
+    process = subprocess.Popen([sys.executable, "-c", SCRIPT.format(root=root)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline().strip() == "ready"
+    time.sleep(2.0)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    result = json.loads(output.strip().splitlines()[-1])
+    assert result == {"status": "userinterrupt", "solutions": pytest.approx(result["solutions"]), "fallbacks": 0}
+    assert result["solutions"] > 0
+    assert process.returncode == 0
