@@ -193,10 +193,14 @@ def _seconds(value: float | None) -> str:
 
 
 def _share(row: RunRow) -> str:
-    """Share of the solving time that went into states and scores; a dash for SCIP's own rules."""
-    if row.extraction_seconds is None or row.inference_seconds is None or not row.solve_seconds:
+    """Share of the run's wall time that went into states and scores; a dash for SCIP's own rules.
+
+    Of the wall time, reading included, since the policy's own seconds are by that clock: on a busy machine they may
+    exceed SCIP's CPU seconds.
+    """
+    if row.extraction_seconds is None or row.inference_seconds is None or not row.wall_seconds:
         return "-"
-    return f"{100 * (row.extraction_seconds + row.inference_seconds) / row.solve_seconds:.1f} %"
+    return f"{100 * (row.extraction_seconds + row.inference_seconds) / row.wall_seconds:.1f} %"
 
 
 def _as_json(file: Path, rows: Sequence[RunRow], contradictions: Sequence[str]) -> str:
