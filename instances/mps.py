@@ -22,11 +22,13 @@ def mps_text(problem: Milp, name: str) -> str:
         name: the problem's name, without blanks.
 
     Raises:
-        ValueError: a row has no side.
+        ValueError: a row has no side, or an integer variable no bound.
     """
     has_left, has_right = problem.lhs > -INFINITY, problem.rhs < INFINITY
     if not (has_left | has_right).all():
         raise ValueError("a row without sides has no place in an MPS file")
+    if ((problem.types != b"C") & (problem.lower <= -INFINITY) & (problem.upper >= INFINITY)).any():
+        raise ValueError("an integer variable without bounds cannot be told from a continuous one in this form of MPS")
     equal = problem.lhs == problem.rhs
     senses = np.where(equal, "E", np.where(has_right, "L", "G")).tolist()
     sides = np.where(has_right, problem.rhs, problem.lhs)
@@ -44,7 +46,7 @@ def mps_text(problem: Milp, name: str) -> str:
 
 
 def _columns(problem: Milp) -> list[str]:
-    """One line per entry, variable by variable; binary variables stand between integer markers."""
+    """One line per entry, variable by variable."""
     names = _names(problem)
     order = np.argsort(problem.columns, kind="stable")
     rows = np.repeat(np.arange(problem.n_rows), np.diff(problem.row_offsets))[order].tolist()
@@ -52,23 +54,22 @@ def _columns(problem: Milp) -> list[str]:
     ends = np.cumsum(np.bincount(problem.columns, minlength=problem.n_variables)).tolist()
     costs = _numbers(problem.objective)
     lines: list[str] = []
-    begin, inside = 0, False
-    for index, kind in enumerate(problem.types.tolist()):
-        if (kind == b"B") != inside:
-            inside = not inside
-            lines.append(f" M{index} 'MARKER' {'INTORG' if inside else 'INTEND'}")
+    begin = 0
+    for index in range(problem.n_variables):
         name, end = names[index], ends[index]
         if costs[index] != "0" or begin == end:  # a variable without entries still has to be named
             lines.append(f" {name} obj {costs[index]}")
         lines += [f" {name} c{row} {value}" for row, value in zip(rows[begin:end], values[begin:end], strict=True)]
         begin = end
-    if inside:
-        lines.append(" MEND 'MARKER' INTEND")
     return lines
 
 
 def _bounds(problem: Milp) -> list[str]:
-    """Both bounds of every variable, written out: readers differ on what a missing one means."""
+    """Both bounds of every variable, written out: readers differ on what a missing one means.
+
+    The bounds' types BV, LI and UI also make a variable an integer. Markers around columns would do too, but SCIP's
+    reader then changes the variables' order.
+    """
     lowers, uppers = _numbers(problem.lower), _numbers(problem.upper)
     lines: list[str] = []
     for name, kind, lower, upper, low, high in zip(
@@ -77,9 +78,9 @@ def _bounds(problem: Milp) -> list[str]:
         if kind == b"B" and (low, high) == ("0", "1"):
             lines.append(f" BV bnd {name}")
             continue
-        suffix = "I" if kind == b"I" else "O"  # LI and UI also say that the variable is an integer
-        lines.append(f" L{suffix} bnd {name} {low}" if lower > -INFINITY else f" MI bnd {name}")
-        lines.append(f" {'UI' if kind == b'I' else 'UP'} bnd {name} {high}" if upper < INFINITY else f" PL bnd {name}")
+        low_type, high_type = ("LO", "UP") if kind == b"C" else ("LI", "UI")
+        lines.append(f" {low_type} bnd {name} {low}" if lower > -INFINITY else f" MI bnd {name}")
+        lines.append(f" {high_type} bnd {name} {high}" if upper < INFINITY else f" PL bnd {name}")
     return lines
 
 
