@@ -1,7 +1,12 @@
 """Worker processes that may die: a pool that knows which job a lost worker had.
 
-``concurrent.futures`` breaks the whole pool when one worker is killed and cannot say whose job it was. Here every worker
-has a pipe of its own and at most one job; it is restarted after a crash, and after ``RECYCLE`` jobs against leaks.
+``concurrent.futures`` breaks the whole pool when one worker is killed and cannot say whose job it was. Here every job has a
+process and a pipe of its own.
+
+A process does one job and ends. SCIP's symmetry detection depends on the layout of the memory: repeated within one
+process, the same solve of the Steiner triple problem stein27 takes now 85 nodes, now 111 (SCIP 10.0.2, plain PySCIPOpt,
+without symmetry handling always the same). A new process, whose memory has no history, makes that rare, though not
+impossible, and its peak memory is that of the one run. It costs the import of SCIP, some 0.3 s, and of torch, some 3 s.
 """
 
 from __future__ import annotations
@@ -9,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import faulthandler
-import math
 import multiprocessing
 import os
 import pickle
@@ -31,9 +35,6 @@ __all__ = ["Outcome", "Pool", "ProcessPool"]
 
 J = TypeVar("J")
 R = TypeVar("R")
-
-RECYCLE = 50
-"""Jobs after which a worker is replaced."""
 
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 _CAUSE_LENGTH = 1000
@@ -88,7 +89,7 @@ class ProcessPool:
     @property
     def running(self) -> int:
         """Jobs being worked on at this moment."""
-        return sum(worker.job is not None for worker in self._workers)
+        return len(self._workers)
 
     def cancel(self) -> None:
         """Start nothing more and give up what runs."""
@@ -113,75 +114,54 @@ class ProcessPool:
                 self._cancelled = False
 
     def _hand_out(self, function: Callable[[J], R], waiting: deque[J], limit: Callable[[J], float], folder: Path) -> None:
-        idle = [worker for worker in self._workers if worker.job is None]
-        for worker in idle:
-            if worker.done >= RECYCLE or not worker.process.is_alive():
-                worker.stop()
-                self._workers.remove(worker)
-        for worker in self._workers:
-            if waiting and worker.job is None:
-                worker.give(function, waiting[0], limit(waiting[0]))
-                waiting.popleft()
         while waiting and len(self._workers) < self._count:
-            worker = _Worker(folder)
-            self._workers.append(worker)
-            worker.give(function, waiting[0], limit(waiting[0]))
-            waiting.popleft()
+            job = waiting.popleft()
+            self._workers.append(_Worker(folder, function, job, limit(job)))
 
     def _collect(self, timeout: float) -> Iterator[Outcome[Any, Any]]:
-        busy = [worker for worker in self._workers if worker.job is not None]
-        handles = {handle for worker in busy for handle in (worker.pipe, worker.process.sentinel)}
+        handles = {handle for worker in self._workers for handle in (worker.pipe, worker.process.sentinel)}
         ready = set(connection.wait(handles, timeout))
-        for worker in busy:
-            job = worker.job
+        for worker in list(self._workers):
             if worker.pipe in ready or worker.process.sentinel in ready:
                 outcome = worker.take()
             elif time.monotonic() > worker.deadline:
-                worker.stop()
-                outcome = Outcome(job, None, f"gave no answer within {worker.patience:g} s of wall time and was killed")
+                outcome = Outcome(worker.job, None, f"gave no answer within {worker.patience:g} s of wall time and was killed")
             else:
                 continue
-            if not worker.process.is_alive():
-                worker.stop()
-                self._workers.remove(worker)
+            worker.stop()
+            self._workers.remove(worker)
             yield outcome
 
 
 class _Worker:
-    """One process, seen from the outside."""
+    """One process and its job, seen from the outside."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, function: Callable[[Any], Any], job: object, patience: float) -> None:
         descriptor, name = tempfile.mkstemp(dir=folder, suffix=".log")
         os.close(descriptor)
         self._log = Path(name)
-        self.job: object | None = None
-        self.done = 0
-        self.patience = self.deadline = math.inf
+        self.job = job
+        self.patience = patience
+        self.deadline = time.monotonic() + patience
+        message = pickle.dumps((function, job))
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
         self.process: SpawnProcess = context.Process(target=_serve, args=(theirs, name), daemon=True)
         _start(self.process)
         theirs.close()  # or the pipe would not end when the process does
-
-    def give(self, function: Callable[[Any], Any], job: object, limit: float) -> None:
-        """Send a job. A worker that died meanwhile is noticed by ``take``."""
-        message = pickle.dumps((function, job))
-        self.job, self.patience, self.deadline = job, limit, time.monotonic() + limit
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # a worker that is dead already is noticed by ``take``
             self.pipe.send_bytes(message)
 
     def take(self) -> Outcome[Any, Any]:
-        """Outcome of the job at hand; called when the pipe or the process has something to say."""
-        job, self.job = self.job, None
-        self.done += 1
+        """Outcome of the job; called when the pipe or the process has something to say."""
         try:
             if self.pipe.poll():
                 result, cause = self.pipe.recv()
-                return Outcome(job, result, cause)
+                return Outcome(self.job, result, cause)
         except (EOFError, OSError):
             pass
         self.process.join(5.0)
-        return Outcome(job, None, self._cause_of_death())
+        return Outcome(self.job, None, self._cause_of_death())
 
     def _cause_of_death(self) -> str:
         code = self.process.exitcode
@@ -198,6 +178,7 @@ class _Worker:
         self.process.kill()
         self.process.join()
         self.pipe.close()
+        self._log.unlink(missing_ok=True)
 
 
 def _start(process: SpawnProcess) -> None:
@@ -222,7 +203,7 @@ def _start(process: SpawnProcess) -> None:
 
 
 def _serve(pipe: Connection, log: str) -> None:
-    """Life of a worker: jobs come in, results or causes go out; it ends with its pipe."""
+    """Life of a worker: a job comes in, its result or the cause of its failure goes out."""
     parent = multiprocessing.parent_process()
     _die_with_parent(None if parent is None else parent.pid)
     sys.stdout.flush()
@@ -231,31 +212,18 @@ def _serve(pipe: Connection, log: str) -> None:
     for stream in (1, 2):  # what a solver prints is for the cause of a crash, not for the terminal
         os.dup2(descriptor, stream)
     faulthandler.enable(descriptor)
-    while True:
-        try:
-            message = pipe.recv_bytes()
-        except (EOFError, OSError):
-            return
-        os.ftruncate(descriptor, 0)
-        _forget_peak_memory()
-        answer: tuple[Any, str | None]
-        try:
-            function, job = pickle.loads(message)
-            answer = (function(job), None)
-            pickle.dumps(answer)
-        except Exception as error:
-            frame = traceback.extract_tb(error.__traceback__)[-1]
-            answer = (None, f"{type(error).__name__}: {error} ({Path(frame.filename).name}:{frame.lineno})"[:_CAUSE_LENGTH])
-        try:
-            pipe.send(answer)
-        except OSError:
-            return
-
-
-def _forget_peak_memory() -> None:
-    """Have Linux measure the peak resident set anew: the last job's peak is not this one's."""
-    with contextlib.suppress(OSError), open("/proc/self/clear_refs", "w") as file:
-        file.write("5")
+    answer: tuple[Any, str | None]
+    try:
+        function, job = pickle.loads(pipe.recv_bytes())
+        answer = (function(job), None)
+        pickle.dumps(answer)
+    except EOFError:
+        return
+    except Exception as error:
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        answer = (None, f"{type(error).__name__}: {error} ({Path(frame.filename).name}:{frame.lineno})"[:_CAUSE_LENGTH])
+    with contextlib.suppress(OSError):
+        pipe.send(answer)
 
 
 def _die_with_parent(parent: int | None) -> None:

@@ -25,7 +25,8 @@ pytest.importorskip("pyarrow")
 
 ROOT = Path(__file__).resolve().parents[2]
 INSTANCES = ROOT / "tests/data/instances"
-TINY = [str(INSTANCES / name) for name in ("MANN_a9.clq.lp", "egout.mps", "lseu.mps", "stein27_inf.lp")]
+# On these SCIP repeats itself; on stein27 its symmetry detection does not (see benchmarks/pool.py).
+TINY = [str(INSTANCES / name) for name in ("egout.mps", "flugpl.mps", "lseu.mps", "misc03.mps")]
 RULES = ("scip:relpscost", "scip:mostinf")
 
 
@@ -254,7 +255,7 @@ def test_a_wrong_optimum_in_the_file_fails_the_command_loudly(tmp_path, capsys):
 
     path = tmp_path / "runs.parquet"
     with RunStore(path) as store:
-        store.append(run_row("MANN_a9.clq", 7, "scip:pscost", objective=1.0, primal_bound=1.0, dual_bound=1.0))
+        store.append(run_row("egout", 7, "scip:pscost", objective=1.0, primal_bound=1.0, dual_bound=1.0))
         store.finish()
     assert main(["evaluate", "--instances", TINY[0], "--policy", "scip:pscost", "--out", str(path)]) == 1
-    assert "WRONG RESULT: MANN_a9.clq" in capsys.readouterr().err
+    assert "WRONG RESULT: egout" in capsys.readouterr().err
