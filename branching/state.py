@@ -8,7 +8,7 @@ trained on published data reads the same numbers here.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -176,5 +176,5 @@ class BranchState:
 
     def copy(self) -> BranchState:
         """A state with arrays of its own, which no later ``update`` changes."""
-        values = [getattr(self, field.name) for field in fields(self)]
+        values: list[Any] = [getattr(self, field.name) for field in fields(self)]
         return BranchState(*(value.copy() if isinstance(value, np.ndarray) else value for value in values))
