@@ -1,0 +1,1 @@
+"""Training: recipes, samples and their collection, worker processes, and the learners."""

@@ -1,0 +1,140 @@
+"""Batches of samples: the samples' graphs, and behind them the graphs of their ancestors, each once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ...branching.state import BranchState
+from ..batch import GraphBatch
+from ..network import BranchingNetwork
+from ..revival import gather_history, select_history
+from .losses import Candidates
+from .samples import Ancestor, Shard
+
+__all__ = ["SampleBatch", "SampleSet", "shuffled_batches"]
+
+
+@dataclass(frozen=True)
+class SampleBatch:
+    """Samples ready for a gradient step."""
+
+    graphs: GraphBatch
+    """The samples' graphs first, then those of ancestors that are no samples of this batch."""
+    candidates: Candidates
+    """Of the samples alone."""
+    scores: Tensor
+    """(k,) float64: the expert's scores of the samples' candidates; NaN where invalid."""
+    choices: Tensor
+    """(B,) int64: the branched candidate of every graph."""
+    histories: tuple[tuple[int, ...], ...]
+    """Per sample its ancestors' steps, root first, as 3 * graph + child."""
+
+    def __len__(self) -> int:
+        return len(self.histories)
+
+    def logits(self, network: BranchingNetwork) -> Tensor:
+        """The network's scores of the samples' candidates, (k,). Ancestors are encoded with the weights of today."""
+        graphs = self.graphs
+        embeddings = network.encode(graphs)
+        length = network.config.history_length
+        if length and any(self.histories):
+            steps = network.steps(graphs, embeddings, self.choices)
+            memory, mask = gather_history(steps.flatten(0, 1), self.histories, length)
+        else:
+            memory = embeddings.new_zeros(len(self), 0, network.config.width)
+            mask = memory.new_zeros(len(self), 0, dtype=torch.bool)
+        queries = embeddings[graphs.candidates[: len(self.scores)]]
+        return network.decode(queries, self.candidates.batch, memory, mask)
+
+
+class SampleSet:
+    """All samples of many shards.
+
+    Args:
+        paths: the shards.
+        history_length: most ancestors of a sample that its batch carries.
+
+    Raises:
+        ShardError: a shard is damaged.
+        ValueError: there is no sample.
+    """
+
+    def __init__(self, paths: Sequence[Path], history_length: int) -> None:
+        self.shards = [Shard(path) for path in paths]
+        self.history_length = history_length
+        self.trees: NDArray[np.int64] = np.repeat(np.arange(len(self.shards)), [len(shard.samples) for shard in self.shards])
+        """(samples,) int64: the shard of each sample, ascending."""
+        if not len(self.trees):
+            raise ValueError("there are no samples")
+        self._decisions = np.concatenate([shard.samples for shard in self.shards])
+        self._states: dict[tuple[int, int], BranchState] = {}
+
+    def __len__(self) -> int:
+        return len(self.trees)
+
+    @property
+    def n_decisions(self) -> int:
+        """Decisions in the shards: the samples, and those on the way to them."""
+        return sum(map(len, self.shards))
+
+    def states(self) -> list[BranchState]:
+        """The samples' states."""
+        return [self._state((int(tree), int(decision))) for tree, decision in zip(self.trees, self._decisions, strict=True)]
+
+    def collate(self, samples: Sequence[int]) -> SampleBatch:
+        """The batch of these samples, in their order."""
+        keys = [(int(self.trees[sample]), int(self._decisions[sample])) for sample in samples]
+        places: dict[tuple[int, int], int] = {key: place for place, key in enumerate(keys)}
+        histories = []
+        for tree, decision in keys:
+            steps = []
+            for ancestor in self._history(tree, decision):
+                place = places.setdefault((tree, ancestor.decision), len(places))
+                steps.append(3 * place + ancestor.child)
+            histories.append(tuple(steps))
+        scores = [self.shards[tree].scores(decision) for tree, decision in keys]
+        return SampleBatch(
+            graphs=GraphBatch.from_states([self._state(key) for key in places]),
+            candidates=Candidates.from_counts(torch.tensor([len(part) for part in scores])),
+            scores=torch.from_numpy(np.concatenate(scores)),
+            choices=torch.tensor([int(self.shards[tree].choice[decision]) for tree, decision in places]),
+            histories=tuple(histories),
+        )
+
+    def _history(self, tree: int, decision: int) -> list[Ancestor]:
+        if not self.history_length:
+            return []
+        path = self.shards[tree].ancestors(decision)
+        return [path[place] for place in select_history(len(path), self.history_length)]
+
+    def _state(self, key: tuple[int, int]) -> BranchState:
+        state = self._states.get(key)
+        if state is None:
+            state = self._states[key] = self.shards[key[0]].state(key[1])
+        return state
+
+
+def shuffled_batches(trees: NDArray[np.int64], size: int, samples_per_tree: int, entropy: Sequence[int]) -> list[NDArray[np.int64]]:
+    """An epoch's batches: every sample once, in an order that the entropy alone decides.
+
+    Args:
+        trees: (samples,) the tree of each sample, ascending.
+        size: samples of a batch; the last may be smaller.
+        samples_per_tree: samples of a tree that stay together.
+        entropy: seeds.
+    """
+    random = np.random.default_rng(entropy)
+    order = np.lexsort((random.random(len(trees)), trees))  # shuffled within each tree
+    starts = np.flatnonzero(np.diff(trees, prepend=-1))
+    rank = np.arange(len(trees)) - starts[np.searchsorted(starts, np.arange(len(trees)), side="right") - 1]
+    group = np.cumsum(rank % samples_per_tree == 0) - 1
+    keys = random.permutation(group[-1] + 1)[group]
+    order = order[np.argsort(keys, kind="stable")]
+    return [order[begin : begin + size] for begin in range(0, len(order), size)]

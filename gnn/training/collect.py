@@ -1,0 +1,257 @@
+"""Collection: solve training instances, ask strong branching at some nodes, keep what it says.
+
+The other nodes are branched on pseudocosts by the same plugin, so that every decision on a sample's path is recorded with
+its choice (the scheme of Gasse et al. 2019, whose expert too is asked at random nodes of trees that pseudocosts grow).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import weakref
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...branching.brancher import attach, optimize
+from ...branching.expert import strong_branching
+from ...branching.policy import PathStep, Policy
+from ...branching.settings import apply_settings
+from ...branching.state import BranchState, variable_column_names
+from .recipe import InstanceSettings, Recipe, SampleSettings
+from .samples import Recorder, Shard, ShardError
+from .workers import run_tasks
+
+if TYPE_CHECKING:
+    from pyscipopt import Model
+
+__all__ = ["CollectPolicy", "Purpose", "SolveReport", "collect", "pseudocost_scores"]
+
+Purpose = Literal["training", "validation"]
+
+_SUM_EPSILON = 1e-6
+_HOPELESS = 50
+_FRAC, _DOWN, _UP = (variable_column_names().index(name) for name in ("solution_frac", "pseudocost_down", "pseudocost_up"))
+
+
+def pseudocost_scores(state: BranchState) -> NDArray[np.float64]:
+    """SCIP's product score of the gains that pseudocosts predict for the candidates, (k,).
+
+    max(down * f, 1e-6) * max(up * (1 - f), 1e-6) with the fractionality f, as in SCIP's rule ``pscost`` for binary and
+    integer variables (Achterberg, "Constraint Integer Programming", 2007, section 5.3).
+    """
+    columns = state.variable_features[state.candidates].astype(np.float64)
+    fraction = columns[:, _FRAC]
+    down = np.nan_to_num(columns[:, _DOWN]) * fraction
+    up = np.nan_to_num(columns[:, _UP]) * (1.0 - fraction)
+    scores: NDArray[np.float64] = np.maximum(down, _SUM_EPSILON) * np.maximum(up, _SUM_EPSILON)
+    return scores
+
+
+class CollectPolicy(Policy):
+    """Branches like strong branching at some nodes, which become samples, and on pseudocosts at the others.
+
+    Args:
+        settings: at which nodes the expert is asked, and how often.
+        entropy: seeds of the draws that decide it.
+    """
+
+    extended = True
+    needs_path = True
+
+    def __init__(self, settings: SampleSettings, entropy: Sequence[int]) -> None:
+        self.settings = settings
+        self.recorder = Recorder()
+        self._random = np.random.default_rng(entropy)
+        self._labels: NDArray[np.float64] | None = None
+        self._model: weakref.ref[Model] | None = None
+
+    def begin(self, model: Model) -> None:
+        """Remember the model, weakly: PySCIPOpt never frees a model that a plugin refers to."""
+        self._model = weakref.ref(model)
+
+    def score(self, state: BranchState, path: Sequence[PathStep]) -> NDArray[np.float64]:  # noqa: ARG002
+        """The expert's scores, or those of pseudocosts."""
+        self._labels = self._ask(state)
+        return pseudocost_scores(state) if self._labels is None else self._labels
+
+    def remember(self, state: BranchState, path: Sequence[PathStep], choice: int) -> int:
+        """Record the decision; its number is what its descendants see of it."""
+        parent, entered = -1, -1
+        if path:
+            memory = path[-1].memory
+            assert isinstance(memory, int)
+            parent, entered = memory, path[-1].child
+        number = self.recorder.add(state, choice, parent=parent, entered=entered, scores=self._labels)
+        if self.recorder.n_samples >= self.settings.per_instance:
+            self._scip().interruptSolve()
+        return number
+
+    def _ask(self, state: BranchState) -> NDArray[np.float64] | None:
+        settings = self.settings
+        shallow = state.node.depth < settings.shallow_depth
+        asked = self._random.random() < (settings.shallow_probability if shallow else settings.probability)
+        if not asked or len(state.candidates) < 2 or self.recorder.n_samples >= settings.per_instance:
+            return None
+        scores = strong_branching(self._scip(), iteration_limit=settings.iteration_limit).scores
+        # With fewer than two valid results there is nothing to choose between.
+        return scores if np.isfinite(scores).sum() >= 2 else None
+
+    def _scip(self) -> Model:
+        model = None if self._model is None else self._model()
+        if model is None:
+            raise RuntimeError("the model was freed")
+        return model
+
+
+@dataclass(frozen=True, slots=True)
+class SolveReport:
+    """What came of one instance."""
+
+    seed: int
+    samples: int
+    decisions: int
+    """Decisions in the shard: the samples and those on the way to them."""
+    reused: bool = False
+    """The shard was there already."""
+    error: str | None = None
+    """Why there is no shard."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    instances: InstanceSettings
+    settings: SampleSettings
+    seed: int
+    recipe_seed: int
+    path: Path
+    fingerprint: str
+
+
+def collect(
+    recipe: Recipe,
+    folder: Path,
+    purpose: Purpose,
+    *,
+    workers: int = 1,
+    on_report: Callable[[SolveReport], None] | None = None,
+) -> list[Path]:
+    """Collect the samples of a recipe, one shard an instance. Shards that are there already are kept.
+
+    Instances are taken by ascending seed until they hold enough samples, so the result does not depend on the number of
+    workers. An instance that fails is reported and left out.
+
+    Args:
+        recipe: what to collect.
+        folder: where the shards lie or will lie.
+        purpose: which instances, and how many samples.
+        workers: processes; 0 solves in this one.
+        on_report: called once an instance, as they end.
+
+    Returns:
+        The shards, by ascending seed.
+
+    Raises:
+        ValueError: the folder holds samples of other settings, or the instances are too few.
+        OSError: the folder cannot be written.
+    """
+    first = recipe.instances.training_seed if purpose == "training" else recipe.instances.validation_seed
+    goal = recipe.samples.training if purpose == "training" else recipe.samples.validation
+    folder.mkdir(parents=True, exist_ok=True)
+    fingerprint = _fingerprint(recipe)
+    reports: dict[int, SolveReport] = {}
+
+    def complete() -> int | None:
+        """The last seed that is needed, if it and all before it are done."""
+        total = 0
+        for seed in range(first, first + recipe.instances.limit):
+            if seed not in reports:
+                return None
+            total += reports[seed].samples
+            if total >= goal:
+                return seed
+        return None
+
+    def done(report: SolveReport) -> None:
+        reports[report.seed] = report
+        if on_report is not None:
+            on_report(report)
+
+    tasks: list[_Task] = []
+    for seed in range(first, first + recipe.instances.limit):
+        path = _shard_path(recipe, folder, seed)
+        report = _reusable(path, seed, fingerprint) if path.exists() else None
+        if report is None:
+            tasks.append(_Task(recipe.instances, recipe.samples, seed, recipe.seed, path, fingerprint))
+            continue
+        done(report)
+        if complete() is not None:
+            break
+    # CPU seconds may take a multiple of wall seconds on a busy machine.
+    outcomes = run_tasks(_solve, tasks, workers=workers, timeout=10 * recipe.samples.time_limit + 60)
+    last = complete()
+    while last is None:
+        outcome = next(outcomes, None)
+        if outcome is None:
+            found = sum(report.samples for report in reports.values())
+            raise ValueError(f"{recipe.instances.limit} {purpose} instances hold {found} samples, {goal} are asked for")
+        report = outcome.result or SolveReport(outcome.task.seed, 0, 0, error=outcome.error)
+        done(report)
+        if len(reports) == _HOPELESS and not any(report.samples for report in reports.values()):
+            raise ValueError(f"the first {_HOPELESS} {purpose} instances gave no sample: {report.error or 'too small a size?'}")
+        last = complete()
+    outcomes.close()
+    return [_shard_path(recipe, folder, seed) for seed in range(first, last + 1) if reports[seed].samples]
+
+
+def _shard_path(recipe: Recipe, folder: Path, seed: int) -> Path:
+    return folder / f"{recipe.instances.family}-{recipe.instances.size}-s{seed}.npz"
+
+
+def _solve(task: _Task) -> SolveReport:
+    instance = task.instances.generate(task.seed)
+    model = instance.to_model()
+    settings = task.settings
+    apply_settings(model, settings.settings)
+    model.setParams({"limits/totalnodes": settings.node_limit, "limits/time": settings.time_limit})
+    policy = CollectPolicy(settings, (task.recipe_seed, task.seed))
+    attach(model, policy, strict=True)
+    optimize(model)
+    facts = {
+        "instance": instance.name,
+        "family": instance.family,
+        "seed": instance.seed,
+        "fingerprint": task.fingerprint,
+        "settings": settings.settings,
+        "status": model.getStatus(),
+        "nodes": model.getNTotalNodes(),
+        "scip_version": str(model.version()),
+    }
+    policy.recorder.write(task.path, facts)
+    shard = Shard(task.path)
+    return SolveReport(task.seed, len(shard.samples), len(shard))
+
+
+def _reusable(path: Path, seed: int, fingerprint: str) -> SolveReport | None:
+    """A report on a shard that is there already; None where it is damaged."""
+    try:
+        shard = Shard(path)
+        shard.verify()
+    except ShardError:
+        return None
+    if shard.facts.get("fingerprint") != fingerprint:
+        raise ValueError(f"{path.parent} holds samples of other settings (see {path.name}); choose another folder")
+    return SolveReport(seed, len(shard.samples), len(shard), reused=True)
+
+
+def _fingerprint(recipe: Recipe) -> str:
+    """Of all that decides what is in a shard; the numbers of samples and instances do not."""
+    parts = (
+        recipe.instances.model_dump_json(include={"family", "size", "parameters"}),
+        recipe.samples.model_dump_json(exclude={"training", "validation"}),
+        str(recipe.seed),
+    )
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]

@@ -1,0 +1,228 @@
+"""Imitation: the network learns which candidate strong branching finds best (Gasse et al., NeurIPS 2019).
+
+Departs from the paper in the learning rate's schedule (one cycle, Smith & Topin 2018), in ties, which share the target,
+and in candidates without a valid score, which are masked.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..network import BranchingNetwork
+from .batches import SampleBatch, SampleSet, shuffled_batches
+from .interruption import Interrupted, Signals
+from .losses import cross_entropy, hits
+from .recipe import OptimiserSettings, Recipe
+from .state import StateError, adam_tensors, load_state, restore_adam, save_state
+
+__all__ = ["EpochReport", "Imitation", "one_cycle"]
+
+_STATE_SECONDS = 120.0
+_VALIDATION_BATCH = 32
+
+
+@dataclass(frozen=True, slots=True)
+class EpochReport:
+    """How an epoch ended. Losses are in nats, per sample."""
+
+    epoch: int
+    """From 1."""
+    training_loss: float
+    """Mean over the epoch, each batch before its step."""
+    loss: float
+    """On the validation instances, like the rest."""
+    accuracy_1: float
+    """Share of nodes at which the highest score is one of the expert's best."""
+    accuracy_5: float
+    """Share of nodes at which one of the expert's best is among the five highest scores."""
+
+
+def one_cycle(step: int, steps: int, settings: OptimiserSettings) -> float:
+    """Learning rate of a step, 0 .. steps - 1: up from 1/25 of the highest, then down to 1/10,000 of that, on cosines."""
+    highest = settings.learning_rate
+    lowest, end = highest / 25, highest / 250_000
+    turn = max(1.0, settings.warm_up * steps - 1)
+    if step <= turn:
+        begin, goal, share = lowest, highest, step / turn
+    else:
+        begin, goal, share = highest, end, (step - turn) / max(1.0, steps - 1 - turn)
+    return goal + (begin - goal) * (1 + math.cos(math.pi * min(share, 1.0))) / 2
+
+
+class Imitation:
+    """One training run, which can be stopped and resumed at every gradient step.
+
+    A resumed run ends with the same weights as one that was never stopped, bit for bit, on the same machine: the order of
+    the samples and the learning rate are functions of the recipe's seed and of the step, and all else is in the state.
+
+    Args:
+        recipe: what to train.
+        training: its samples.
+        validation: samples of other instances.
+        state_path: where the state is written.
+        on_epoch: called after every epoch.
+        on_step: called after every gradient step with its number from 1, the number of all steps, and the loss.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        training: SampleSet,
+        validation: SampleSet,
+        state_path: Path,
+        *,
+        on_epoch: Callable[[EpochReport], None] | None = None,
+        on_step: Callable[[int, int, float], None] | None = None,
+    ) -> None:
+        self.recipe = recipe
+        self.training, self.validation = training, validation
+        self.state_path = state_path
+        self.reports: list[EpochReport] = []
+        self._on_epoch, self._on_step = on_epoch, on_step
+        torch.set_num_threads(recipe.threads)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(recipe.seed)
+            self.network = BranchingNetwork(recipe.network)
+        self._optimiser = torch.optim.Adam(self.network.parameters(), lr=recipe.optimiser.learning_rate)
+        self._best: dict[str, torch.Tensor] = {}
+        self._step = 0
+        self._epoch_loss = 0.0
+        self._per_epoch = math.ceil(len(training) / recipe.optimiser.batch)
+        self._order: list[NDArray[np.int64]] = []
+        self._validation_batches: list[SampleBatch] = []
+
+    @property
+    def steps(self) -> int:
+        """Gradient steps of the whole run."""
+        return self._per_epoch * self.recipe.optimiser.epochs
+
+    @property
+    def best(self) -> EpochReport:
+        """The epoch whose weights ``run`` returns: that of the lowest validation loss."""
+        return min(self.reports, key=lambda report: report.loss)
+
+    def run(self, *, resume: bool = False) -> BranchingNetwork:
+        """Train to the end.
+
+        Args:
+            resume: go on from the state file, which may be that of a finished run.
+
+        Returns:
+            The network with the best weights, in evaluation mode.
+
+        Raises:
+            Interrupted: SIGINT or SIGTERM came; the state is written.
+            StateError: the state to go on from cannot be used.
+            OSError: the state cannot be written; the last one is as it was.
+        """
+        with Signals() as signals:
+            if resume:
+                self._load()
+            else:
+                self.network.fit_normalisation(self.training.states())
+            written = monotonic()
+            while self._step < self.steps:
+                self._train_epoch_step()
+                ended = self._step % self._per_epoch == 0
+                if ended:
+                    self._end_epoch()
+                if signals.received is not None or ended or monotonic() - written > _STATE_SECONDS:
+                    self._save()
+                    written = monotonic()
+                if signals.received is not None and self._step < self.steps:
+                    raise Interrupted(signals.received)
+        self.network.load_state_dict(self._best)
+        return self.network.eval()
+
+    # ---- steps ---------------------------------------------------------------------------------------------------
+
+    def _train_epoch_step(self) -> None:
+        settings = self.recipe.optimiser
+        epoch, place = divmod(self._step, self._per_epoch)
+        if place == 0 or not self._order:
+            entropy = (self.recipe.seed, epoch)
+            self._order = shuffled_batches(self.training.trees, settings.batch, settings.samples_per_tree, entropy)
+        batch = self.training.collate(self._order[place].tolist())
+        self.network.train()
+        for group in self._optimiser.param_groups:
+            group["lr"] = one_cycle(self._step, self.steps, settings)
+        loss = cross_entropy(batch.logits(self.network), batch.scores, batch.candidates).mean()
+        self._optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), settings.clip)
+        self._optimiser.step()
+        self._step += 1
+        self._epoch_loss += float(loss) * len(batch)
+        if self._on_step is not None:
+            self._on_step(self._step, self.steps, float(loss))
+
+    def _end_epoch(self) -> None:
+        losses = self.validate()
+        report = EpochReport(self._step // self._per_epoch, self._epoch_loss / len(self.training), *losses)
+        self._epoch_loss = 0.0
+        self.reports.append(report)
+        if self.best is report:
+            self._best = {name: tensor.detach().clone() for name, tensor in self.network.state_dict().items()}
+        if self._on_epoch is not None:
+            self._on_epoch(report)
+
+    def validate(self) -> tuple[float, float, float]:
+        """Loss, acc@1 and acc@5 of the weights of today on the validation samples."""
+        if not self._validation_batches:  # always the same ones: kept
+            order = range(len(self.validation))
+            self._validation_batches = [
+                self.validation.collate(order[begin : begin + _VALIDATION_BATCH]) for begin in range(0, len(order), _VALIDATION_BATCH)
+            ]
+        self.network.eval()
+        totals = torch.zeros(3, dtype=torch.float64)
+        with torch.inference_mode():
+            for batch in self._validation_batches:
+                logits = batch.logits(self.network)
+                parts = [cross_entropy(logits, batch.scores, batch.candidates)]
+                parts += [hits(logits, batch.scores, batch.candidates, top) for top in (1, 5)]
+                totals += torch.stack([part.double().sum() for part in parts])
+        loss, first, fifth = (totals / len(self.validation)).tolist()
+        return loss, first, fifth
+
+    # ---- state ---------------------------------------------------------------------------------------------------
+
+    def _save(self) -> None:
+        tensors = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
+        tensors |= {f"best.{name}": tensor for name, tensor in self._best.items()}
+        tensors |= adam_tensors(self.network, self._optimiser)
+        facts = {
+            "run": self._identity(),
+            "step": self._step,
+            "epoch_loss": self._epoch_loss,
+            "reports": [asdict(report) for report in self.reports],
+        }
+        save_state(self.state_path, tensors, facts)
+
+    def _load(self) -> None:
+        tensors, facts = load_state(self.state_path)
+        if facts.get("run") != self._identity():
+            raise StateError(f"training state {self.state_path} belongs to another recipe or other samples")
+        parts: dict[str, dict[str, torch.Tensor]] = {"network": {}, "best": {}}
+        for key, tensor in tensors.items():
+            part, _, name = key.partition(".")
+            parts.setdefault(part, {})[name] = tensor
+        self.network.load_state_dict(parts["network"])
+        self._best = parts["best"]
+        restore_adam(self.network, self._optimiser, tensors)
+        self._step, self._epoch_loss = facts["step"], facts["epoch_loss"]
+        names = [field.name for field in fields(EpochReport)]
+        self.reports = [EpochReport(**{name: report[name] for name in names}) for report in facts["reports"]]
+
+    def _identity(self) -> dict[str, Any]:
+        """What must be the same for a state to go on from."""
+        recipe = self.recipe.model_dump(mode="json", exclude={"name", "threads"})
+        return {"recipe": recipe, "samples": [len(self.training), len(self.validation), self.training.n_decisions]}

@@ -1,0 +1,141 @@
+"""From a recipe to a checkpoint: collect, train, write."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Protocol
+
+from ..checkpoint import Description, save_checkpoint
+from .batches import SampleSet
+from .collect import Purpose, SolveReport, collect
+from .imitation import EpochReport, Imitation
+from .recipe import Recipe
+
+__all__ = ["Observer", "Result", "train"]
+
+_STATE = "state.safetensors"
+
+
+class Observer(Protocol):
+    """Who is told how a training goes on."""
+
+    def collecting(self, purpose: Purpose, goal: int) -> None:
+        """Collection begins."""
+
+    def collected(self, report: SolveReport) -> None:
+        """An instance is done."""
+
+    def training(self, samples: int, decisions: int) -> None:
+        """Training begins, on so many samples and recorded decisions."""
+
+    def stepped(self, step: int, steps: int, loss: float) -> None:
+        """A gradient step is done."""
+
+    def epoch(self, report: EpochReport) -> None:
+        """An epoch is done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a training left behind."""
+
+    checkpoint: Path
+    description: Description
+    best: EpochReport
+
+
+def train(
+    recipe: Recipe,
+    text: str,
+    out: Path,
+    observer: Observer,
+    *,
+    samples: Path | None = None,
+    resume: bool = False,
+    workers: int = 1,
+) -> Result:
+    """Follow a recipe.
+
+    Args:
+        recipe: the recipe.
+        text: its text, kept in the checkpoint's description.
+        out: folder of the run: ``samples/``, the training's state, ``epochs.json``, and the checkpoint.
+        observer: is told of the progress.
+        samples: folder of samples to use and complete; one of the run's own if None.
+        resume: go on with what is in ``out``.
+        workers: processes that collect.
+
+    Raises:
+        ValueError: ``out`` holds a run already and ``resume`` is False, or what is there does not fit the recipe.
+        Interrupted: stopped by a signal; ``resume`` goes on.
+        OSError: something cannot be written.
+    """
+    state = out / _STATE
+    if not resume and any(place.exists() for place in (state, out / "samples", out / f"{recipe.name}.safetensors")):
+        raise ValueError(f"{out} holds a run already: --resume goes on with it, --out chooses another folder")
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "recipe.toml").write_text(text, encoding="utf-8")
+
+    sets: dict[Purpose, SampleSet] = {}
+    goals: dict[Purpose, int] = {"validation": recipe.samples.validation, "training": recipe.samples.training}
+    for purpose, goal in goals.items():
+        observer.collecting(purpose, goal)
+        folder = (samples or out / "samples") / purpose
+        shards = collect(recipe, folder, purpose, workers=workers, on_report=observer.collected)
+        sets[purpose] = SampleSet(shards, recipe.network.history_length)
+
+    def ended(report: EpochReport) -> None:
+        content = json.dumps([asdict(epoch) for epoch in learner.reports], indent=1)
+        (out / "epochs.json").write_text(content + "\n", encoding="utf-8")
+        observer.epoch(report)
+
+    observer.training(len(sets["training"]), sets["training"].n_decisions)
+    learner = Imitation(recipe, sets["training"], sets["validation"], state, on_epoch=ended, on_step=observer.stepped)
+    network = learner.run(resume=resume and state.exists())
+    description = _describe(recipe, text, sets, learner.best)
+    checkpoint = out / f"{recipe.name}.safetensors"
+    save_checkpoint(checkpoint, network, description)
+    return Result(checkpoint, description, learner.best)
+
+
+def _describe(recipe: Recipe, text: str, sets: dict[Purpose, SampleSet], best: EpochReport) -> Description:
+    counts: dict[str, int] = {}
+    for purpose, data in sets.items():
+        counts |= {purpose: len(data), f"{purpose}_decisions": data.n_decisions, f"{purpose}_instances": len(data.shards)}
+    return Description(
+        family=recipe.instances.family,
+        recipe=text,
+        seeds=(recipe.seed, recipe.instances.training_seed, recipe.instances.validation_seed),
+        samples=counts,
+        scores={
+            "validation_loss": best.loss,
+            "validation_acc@1": best.accuracy_1,
+            "validation_acc@5": best.accuracy_5,
+            "epoch": float(best.epoch),
+        },
+        commit=_commit(),
+        scip_version=sets["training"].shards[0].facts.get("scip_version"),
+    )
+
+
+def _commit() -> str | None:
+    """Commit of this source tree, marked where it has changes; None where it is no checkout."""
+    source = Path(__file__).resolve()
+    # Asks for this very file: an installed package may lie inside a repository of somebody else.
+    if _git(source.parent, "ls-files", "--error-unmatch", source.name) is None:
+        return None
+    commit, changes = _git(source.parent, "rev-parse", "HEAD"), _git(source.parent, "status", "--porcelain", "-uno")
+    return None if commit is None else commit + ("+changes" if changes else "")
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    command: Sequence[str] = ("git", "-C", str(folder), *arguments)
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return result.stdout.strip()
