@@ -1,0 +1,63 @@
+#include "halfconv.h"
+
+#include <math.h>
+
+#include "vector.h"
+
+#define REAL float
+#define VEC revi_f32v
+#define HALF revi_f32h
+#define MASK revi_i32v
+#define LANES 8
+#define NAME(name) f32_##name
+#define ROOT sqrtf
+#include "halfconv_kernel.h"
+
+#define REAL double
+#define VEC revi_f64v
+#define HALF revi_f64h
+#define MASK revi_i64v
+#define LANES 4
+#define NAME(name) f64_##name
+#define ROOT sqrt
+#include "halfconv_kernel.h"
+
+/* Widths 32 and 64 get loops of constant length; any other multiple of 8 the general one. */
+#define REVI_BY_WIDTH(call, lanes)                                                                                   \
+    switch (graph->width) {                                                                                          \
+    case 32:                                                                                                         \
+        call(32 / lanes);                                                                                            \
+        break;                                                                                                       \
+    case 64:                                                                                                         \
+        call(64 / lanes);                                                                                            \
+        break;                                                                                                       \
+    default:                                                                                                         \
+        call(graph->width / lanes);                                                                                  \
+    }
+
+#define REVI_HALFCONV(real, suffix, lanes)                                                                           \
+    REVI_DISPATCH void revi_halfconv_forward_##suffix(                                                               \
+        const revi_graph *graph, const real *values, const real *source, const real *target, const real *edge,       \
+        const real *gamma, const real *beta, real epsilon, real *sums)                                               \
+    {                                                                                                                \
+        REVI_BY_WIDTH(REVI_FORWARD_##suffix, lanes)                                                                  \
+    }                                                                                                                \
+    REVI_DISPATCH void revi_halfconv_backward_##suffix(                                                              \
+        const revi_graph *graph, const real *values, const real *source, const real *target, const real *edge,       \
+        const real *gamma, const real *beta, real epsilon, const real *grad, real *d_source, real *d_target,         \
+        real *d_edge, real *d_gamma, real *d_beta)                                                                   \
+    {                                                                                                                \
+        REVI_BY_WIDTH(REVI_BACKWARD_##suffix, lanes)                                                                 \
+    }
+
+#define REVI_FORWARD_f32(blocks) f32_forward(graph, values, source, target, edge, gamma, beta, epsilon, sums, blocks)
+#define REVI_FORWARD_f64(blocks) f64_forward(graph, values, source, target, edge, gamma, beta, epsilon, sums, blocks)
+#define REVI_BACKWARD_f32(blocks)                                                                                    \
+    f32_backward(graph, values, source, target, edge, gamma, beta, epsilon, grad, d_source, d_target, d_edge,        \
+                 d_gamma, d_beta, blocks)
+#define REVI_BACKWARD_f64(blocks)                                                                                    \
+    f64_backward(graph, values, source, target, edge, gamma, beta, epsilon, grad, d_source, d_target, d_edge,        \
+                 d_gamma, d_beta, blocks)
+
+REVI_HALFCONV(float, f32, 8)
+REVI_HALFCONV(double, f64, 4)
