@@ -10,11 +10,9 @@ from torch import Tensor, nn
 
 from .batch import GraphBatch
 from .facts import NODE_FACTS
+from .history import CHILDREN, select_history
 
 __all__ = ["CHILDREN", "Revival", "gather_history", "select_history"]
-
-CHILDREN = 3
-"""Children a decision may create: down, up, and the middle one of an integer LP value."""
 
 
 class Revival(nn.Module):
@@ -56,23 +54,6 @@ class Revival(nn.Module):
         position = torch.cat([angles.sin(), angles.cos()], dim=1)
         steps: Tensor = self.mlp(inputs) + position[:, None]
         return steps
-
-
-def select_history(n_steps: int, length: int) -> list[int]:
-    """Which steps of a path the decoder sees: the root and the most recent ones.
-
-    Args:
-        n_steps: steps of the path.
-        length: most steps to keep. With room for one only, it is the most recent.
-
-    Returns:
-        Ascending positions on the path, at most ``length`` of them.
-    """
-    if n_steps <= length:
-        return list(range(n_steps))
-    if length <= 1:
-        return list(range(n_steps - length, n_steps))
-    return [0, *range(n_steps - length + 1, n_steps)]
 
 
 def gather_history(steps: Tensor, histories: Sequence[Sequence[int]], length: int) -> tuple[Tensor, Tensor]:

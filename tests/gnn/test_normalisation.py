@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from revibranch.branching.state import row_column_names, variable_column_names
-from revibranch.gnn.normalisation import LOGARITHMIC_COLUMNS, MISSING_COLUMNS, ColumnNormalisation, Moments
+from revibranch.gnn.columns import LOGARITHMIC_COLUMNS, MISSING_COLUMNS
+from revibranch.gnn.normalisation import ColumnNormalisation, Moments
 
 
 @given(st.lists(st.integers(0, 20), min_size=1, max_size=5), st.integers(0, 1000))
