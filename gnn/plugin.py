@@ -33,7 +33,7 @@ def include(
             of :class:`~revibranch.Policy`.
         priority: priority among SCIP's branching rules; the highest unless told otherwise.
         strict: keep the first exception of the policy; ``revibranch.optimize(model)`` raises it after the solve.
-        threads: CPU threads of the network.
+        threads: torch's threads, where torch runs the network; the native network takes one core.
 
     Returns:
         The plugin, with ``statistics`` of its decisions and ``error``, the policy's first exception.
@@ -43,7 +43,7 @@ def include(
         OSError: the weights cannot be read.
     """
     if isinstance(policy, (str, Path)):
-        from .policy import load_policy  # torch takes seconds to import; a policy object may do without
+        from .policy import load_policy  # only now: a policy object needs no checkpoint reader
 
         policy = load_policy(str(policy), threads=threads)
     return attach(model, policy, priority=priority, strict=strict)

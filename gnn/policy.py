@@ -1,175 +1,122 @@
-"""A network as a branching policy, and policies by name."""
+"""Policies by name, and the device they run on. Reading a policy for the CPU imports no torch."""
 
 from __future__ import annotations
 
+import logging
 import os
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from ..branching.policy import PathStep, Policy
-from ..branching.state import BranchState, NodeFacts
-from .batch import GraphBatch, GraphStructure
-from .checkpoint import load_checkpoint
-from .network import BranchingNetwork
+from ..branching.state import BranchState
+from .description import read_checkpoint
+from .native import NativePolicy, fits
 from .pretrained import pretrained_names, pretrained_path
-from .revival import select_history
 
 if TYPE_CHECKING:
     from pyscipopt import Model
 
-__all__ = ["NetworkPolicy", "load_policy"]
+__all__ = ["Device", "FallbackPolicy", "load_policy"]
 
 Device = Literal["auto", "cpu", "cuda"]
 
-
-@dataclass(frozen=True)
-class _Kept:
-    """A structure on the network's device. Views into the state's memory keep that memory from being used again."""
-
-    key: tuple[int, ...]
-    structure: GraphStructure
+logger = logging.getLogger("revibranch")
 
 
-@dataclass(frozen=True)
-class _Scored:
-    """What ``score`` leaves for ``remember``."""
-
-    key: tuple[int, ...]
-    node: NodeFacts
-    batch: GraphBatch
-    embeddings: Tensor
-
-
-class NetworkPolicy(Policy):
-    """Scores candidates with a network; its memory of a decision is the three steps (3, D) of the decision's children.
-
-    Several solves may share one policy, in turn or on several threads.
-
-    Args:
-        network: is moved to the device and put into evaluation mode.
-        device: where it runs.
-        threads: torch's threads during a call; the process's own number is restored after it.
-
-    Raises:
-        ValueError: fewer than one thread.
-    """
-
-    def __init__(self, network: BranchingNetwork, device: torch.device | str = "cpu", threads: int = 1) -> None:
-        if threads < 1:
-            raise ValueError(f"a policy needs at least one thread, not {threads}")
-        self.network = network.to(device).eval()
-        self.device = torch.device(device)
-        self.threads = threads
-        self.extended = network.config.extended
-        self.needs_path = network.config.history_length > 0
-        self._kept: _Kept | None = None
-        self._scored: _Scored | None = None
-
-    def begin(self, model: Model) -> None:  # noqa: ARG002
-        """Let go of the last solve's memory."""
-        self._kept = self._scored = None
-
-    def score(self, state: BranchState, path: Sequence[PathStep]) -> NDArray[np.float32]:
-        """Scores of the candidates, (k,) float32. Steps without memory are left out of the history."""
-        with self._computing():
-            scored = self._encode(state)
-            memory = self._history(path)
-            mask = torch.ones(memory.shape[:2], dtype=torch.bool, device=self.device)
-            batch = scored.batch
-            scores = self.network.decode(scored.embeddings[batch.candidates], batch.candidate_batch, memory, mask)
-            self._scored = scored
-            array: NDArray[np.float32] = scores.cpu().numpy()
-            return array
-
-    def remember(self, state: BranchState, path: Sequence[PathStep], choice: int) -> Tensor | None:  # noqa: ARG002
-        """The decision's steps (3, D); None for a network without history. Uses what ``score`` computed for the node."""
-        if not self.network.config.history_length:
-            return None
-        scored = self._scored
-        with self._computing():
-            if scored is None or scored.node != state.node or scored.key != _structure_key(state):
-                scored = self._encode(state)
-            choices = torch.tensor([choice], device=self.device)
-            return self.network.steps(scored.batch, scored.embeddings, choices)[0]
-
-    def _encode(self, state: BranchState) -> _Scored:
-        key = _structure_key(state)
-        kept = self._kept
-        if kept is None or kept.key != key:
-            # Moved once per structure; on the CPU nothing moves and the edges are the state's own memory.
-            kept = _Kept(key, GraphStructure.view(state).to(self.device))
-            self._kept = kept
-        batch = GraphBatch.view(state, kept.structure).to(self.device)
-        return _Scored(key, state.node, batch, self.network.encode(batch))
-
-    def _history(self, path: Sequence[PathStep]) -> Tensor:
-        """(1, T, D)."""
-        steps = [step for step in path if step.memory is not None]
-        rows = []
-        for place in select_history(len(steps), self.network.config.history_length):
-            memory = steps[place].memory
-            assert isinstance(memory, Tensor)
-            rows.append(memory[steps[place].child])
-        return torch.stack(rows)[None] if rows else torch.zeros(1, 0, self.network.config.width, device=self.device)
-
-    @contextmanager
-    def _computing(self) -> Iterator[None]:
-        threads = torch.get_num_threads()
-        if threads != self.threads:
-            torch.set_num_threads(self.threads)
-        try:
-            with torch.inference_mode():
-                yield
-        finally:
-            if threads != self.threads:
-                torch.set_num_threads(threads)
-
-
-def _structure_key(state: BranchState) -> tuple[int, ...]:
-    """Tells structures apart, those of two solves that share a policy included: where their edges are in memory."""
-    return (
-        state.structure_id,
-        state.n_variables,
-        state.n_rows,
-        state.n_edges,
-        state.row_offsets.ctypes.data,
-        state.edge_values.ctypes.data,
-        state.variable_offsets.ctypes.data,
-    )
-
-
-def load_policy(spec: str | os.PathLike[str], *, device: Device = "auto", threads: int = 1) -> NetworkPolicy:
+def load_policy(spec: str | os.PathLike[str], *, device: Device = "auto", threads: int = 1) -> Policy:
     """A policy by name.
 
     Args:
         spec: ``auto`` (the policy that ships; the first by name, should there be several), the name of a pretrained
             policy, or the path of a checkpoint file.
-        device: ``auto`` is the CPU: one small graph a call does not pay a GPU's way. ``cuda`` without a usable GPU warns
-            and takes the CPU.
-        threads: torch's threads during a call.
+        device: ``auto`` is the CPU: one small graph a call does not pay a GPU's way. ``cuda`` runs on the GPU; where there
+            is none, or where it fails in the middle of a solve, the CPU takes over with one warning and the same scores.
+        threads: torch's threads, where torch runs the network. The native network takes one core.
 
     Raises:
         ValueError: no policy has that name, or the number of threads makes no sense.
         CheckpointError: the checkpoint cannot be read or does not fit.
+        ImportError: the network needs torch (a GPU, or a width the native module cannot run), which is not installed.
     """
+    if threads < 1:
+        raise ValueError(f"a policy needs at least one thread, not {threads}")
     path = _resolve(spec)
-    network, _ = load_checkpoint(path)
-    place = "cpu"
+    header, tensors = read_checkpoint(path)
     if device == "cuda":
-        if torch.cuda.is_available():
-            place = "cuda"
-        else:
-            warnings.warn("no usable CUDA device; the policy runs on the CPU", stacklevel=2)
-    return NetworkPolicy(network, place, threads)
+        from .checkpoint import load_checkpoint
+        from .torch_policy import NetworkPolicy
+
+        def on_cpu() -> Policy:
+            return NativePolicy(header.config, tensors) if fits(header.config) else NetworkPolicy(load_checkpoint(path)[0], threads=threads)
+
+        try:
+            return FallbackPolicy(NetworkPolicy(load_checkpoint(path)[0], "cuda", threads), on_cpu())
+        except (RuntimeError, AssertionError) as error:  # torch says AssertionError where it was built without CUDA
+            logger.warning("no usable CUDA device (%s); the policy runs on the CPU", " ".join(str(error).split())[:200])
+            return on_cpu()
+    if fits(header.config):
+        return NativePolicy(header.config, tensors)
+    from .checkpoint import load_checkpoint
+    from .torch_policy import NetworkPolicy
+
+    return NetworkPolicy(load_checkpoint(path)[0], threads=threads)
+
+
+class FallbackPolicy(Policy):
+    """Asks one policy until it raises RuntimeError (a GPU that is gone or out of memory), then another one for good.
+
+    The two must be the same network: a step remembered by the first is handed to the second as an array.
+    """
+
+    def __init__(self, first: Policy, second: Policy) -> None:
+        self.extended = first.extended
+        self.needs_path = first.needs_path
+        self._current, self._second = first, second
+
+    @property
+    def fell_back(self) -> bool:
+        """Whether the second policy has taken over."""
+        return self._current is self._second
+
+    def begin(self, model: Model) -> None:
+        """Begin a solve with the policy that is in charge."""
+        self._current.begin(model)
+
+    def score(self, state: BranchState, path: Sequence[PathStep]) -> NDArray[np.floating] | None:
+        """Scores of whichever policy is in charge."""
+        if not self.fell_back:
+            try:
+                return self._current.score(state, path)
+            except RuntimeError as error:
+                self._fall_back(error)
+        return self._second.score(state, _as_arrays(path))
+
+    def remember(self, state: BranchState, path: Sequence[PathStep], choice: int) -> object:
+        """Memory of whichever policy is in charge."""
+        if not self.fell_back:
+            try:
+                return self._current.remember(state, path, choice)
+            except RuntimeError as error:
+                self._fall_back(error)
+        return self._second.remember(state, _as_arrays(path), choice)
+
+    def _fall_back(self, error: RuntimeError) -> None:
+        logger.warning("the GPU failed (%s); the CPU takes over", " ".join(str(error).split())[:200])
+        self._current = self._second
+
+
+def _as_arrays(path: Sequence[PathStep]) -> tuple[PathStep, ...]:
+    """The path with tensors of any device as NumPy arrays."""
+    return tuple(
+        PathStep(step.node, step.depth, step.child, step.memory.cpu().numpy())  # type: ignore[attr-defined]
+        if hasattr(step.memory, "cpu")
+        else step
+        for step in path
+    )
 
 
 def _resolve(spec: str | os.PathLike[str]) -> Path:
@@ -179,7 +126,7 @@ def _resolve(spec: str | os.PathLike[str]) -> Path:
             raise ValueError("no pretrained policy ships with this version; give a checkpoint file")
         return pretrained_path(names[0])
     if spec in names:
-        return pretrained_path(spec)
+        return pretrained_path(str(spec))
     path = Path(spec)
     if path.suffix == ".safetensors" or path.exists():
         return path

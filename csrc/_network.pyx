@@ -1,0 +1,299 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+"""The branching network in C: one graph in, scores or step embeddings out. See network.h, and gnn/native.py for the folding."""
+
+from libc.stdint cimport int32_t, int64_t
+
+
+cimport numpy as cnp
+import numpy as np
+
+cnp.import_array()
+
+
+cdef extern from "network.h" nogil:
+    ctypedef struct revi_layer:
+        int n_in "in"
+        int n_out "out"
+        const float* weight
+        const float* bias
+    ctypedef struct revi_normalisation:
+        int n_columns
+        int width
+        const int* place
+        const int* logarithmic
+        const int* flag
+        const float* mean
+        const float* inverse_scale
+        float limit
+    ctypedef struct revi_halfconv_weights:
+        revi_layer source
+        revi_layer target
+        const float* edge
+        const float* gamma
+        const float* beta
+        float epsilon
+        revi_layer update1
+        revi_layer update2
+    ctypedef struct revi_network:
+        int width
+        int heads
+        revi_normalisation variables
+        revi_normalisation rows
+        revi_layer variables1
+        revi_layer variables2
+        revi_layer rows1
+        revi_layer rows2
+        revi_halfconv_weights to_rows
+        revi_halfconv_weights to_variables
+        revi_layer query
+        revi_layer key
+        revi_layer value
+        const float* null_token
+        revi_layer score1
+        const float* score2
+        float score2_bias
+        int n_facts
+        revi_layer step1
+        const float* step_child
+        revi_layer step2
+    ctypedef struct revi_state:
+        int64_t n_variables
+        int64_t n_rows
+        int64_t n_candidates
+        int variable_columns
+        int row_columns
+        const float* variable_features
+        const float* row_features
+        const int64_t* row_offsets
+        const int32_t* edge_variables
+        const float* edge_values
+        const int64_t* variable_offsets
+        const int32_t* edge_rows
+        const float* variable_edge_values
+        const int32_t* candidates
+    int64_t revi_network_scratch(const revi_network*, int64_t, int64_t, int64_t)
+    void revi_network_encode(
+        const revi_network*, const revi_state*, int, float*, int64_t*, int32_t*, float*, float*)
+    void revi_network_decode(
+        const revi_network*, int64_t, const float*, const int32_t*, int64_t, const float*, float*, float*)
+    void revi_network_steps(
+        const revi_network*, int64_t, const float*, int64_t, const float*, const float*, float*, float*)
+
+
+cdef object _grown(object array, Py_ssize_t needed):
+    return array if array.shape[0] >= needed else np.empty(needed + needed // 2 + 16, dtype=array.dtype)
+
+
+cdef class NativeNetwork:
+    """A network's folded weights and its scratch memory; for one thread at a time.
+
+    Args:
+        width: D, a multiple of 8.
+        heads: attention heads.
+        n_facts: numbers in a node's fact vector.
+        limit: normalised inputs are clipped at +- this.
+        epsilon: of both LayerNorms.
+        arrays: folded weights by name, C-contiguous float32 (int32 for places, logarithmic, flag).
+
+    Raises:
+        ValueError: an array has another shape than the network needs.
+    """
+
+    cdef revi_network network
+    cdef dict arrays
+    cdef cnp.ndarray scratch, embeddings, edge_values
+    cdef cnp.ndarray candidate_offsets, candidate_sources, candidate_values
+    cdef object structure
+    cdef int64_t n_embedded
+    cdef int least_variable_columns, least_row_columns
+
+    def __init__(self, int width, int heads, int n_facts, float limit, tuple epsilon, dict arrays):
+        cdef revi_network* network = &self.network
+        if width % 8 or width < 8 or width > 512:
+            raise ValueError(f"the native network wants a width that is a multiple of 8, at most 512; not {width}")
+        self.arrays = arrays
+        network.width, network.heads, network.n_facts = width, heads, n_facts
+        self.normalisation("variables", &network.variables, limit)
+        self.normalisation("rows", &network.rows, limit)
+        self.least_variable_columns = 1 + int(arrays["variables.place"].max())
+        self.least_row_columns = 1 + int(arrays["rows.place"].max())
+        self.layer("variables1", &network.variables1, network.variables.width, width)
+        self.layer("variables2", &network.variables2, width, width)
+        self.layer("rows1", &network.rows1, network.rows.width, width)
+        self.layer("rows2", &network.rows2, width, width)
+        self.half("to_rows", &network.to_rows, epsilon[0])
+        self.half("to_variables", &network.to_variables, epsilon[1])
+        self.layer("query", &network.query, width, width)
+        self.layer("key", &network.key, width, width)
+        self.layer("value", &network.value, width, width)
+        network.null_token = self.vector("null", width)
+        self.layer("score1", &network.score1, 2 * width, width)
+        network.score2 = self.vector("score2.weight", width)
+        network.score2_bias = self.vector("score2.bias", 1)[0]
+        self.layer("step1", &network.step1, 2 * width + n_facts, width)
+        network.step_child = self.vector("step.child", 3 * width)
+        self.layer("step2", &network.step2, width, width)
+        self.scratch = np.empty(0, np.float32)
+        self.embeddings = np.empty(0, np.float32)
+        self.edge_values = np.empty(0, np.float32)
+        self.candidate_offsets = np.empty(0, np.int64)
+        self.candidate_sources = np.empty(0, np.int32)
+        self.candidate_values = np.empty(0, np.float32)
+        self.structure = None
+        self.n_embedded = -1
+
+    # ---- weights -------------------------------------------------------------------------------------------------
+
+    cdef const float* vector(self, str name, Py_ssize_t size) except NULL:
+        array = self.arrays[name]
+        if array.dtype != np.float32 or array.size != size or not array.flags.c_contiguous:
+            raise ValueError(f"{name}: {array.dtype}{list(array.shape)} where {size} float32 are wanted")
+        return <const float*> cnp.PyArray_DATA(array)
+
+    cdef const int* integers(self, str name, Py_ssize_t size) except NULL:
+        array = self.arrays[name]
+        if array.dtype != np.int32 or array.size != size or not array.flags.c_contiguous:
+            raise ValueError(f"{name}: {array.dtype}{list(array.shape)} where {size} int32 are wanted")
+        return <const int*> cnp.PyArray_DATA(array)
+
+    cdef int layer(self, str name, revi_layer* layer, int n_in, int n_out) except -1:
+        layer.n_in, layer.n_out = n_in, n_out
+        layer.weight = self.vector(name + ".weight", <Py_ssize_t> n_in * n_out)
+        layer.bias = self.vector(name + ".bias", n_out)
+        return 0
+
+    cdef int normalisation(self, str name, revi_normalisation* normalisation, float limit) except -1:
+        cdef int n = len(self.arrays[name + ".place"])
+        normalisation.n_columns = n
+        normalisation.width = n + int((self.arrays[name + ".flag"] >= 0).sum())
+        normalisation.place = self.integers(name + ".place", n)
+        normalisation.logarithmic = self.integers(name + ".logarithmic", n)
+        normalisation.flag = self.integers(name + ".flag", n)
+        normalisation.mean = self.vector(name + ".mean", n)
+        normalisation.inverse_scale = self.vector(name + ".inverse_scale", n)
+        normalisation.limit = limit
+        return 0
+
+    cdef int half(self, str name, revi_halfconv_weights* half, float epsilon) except -1:
+        cdef int width = self.network.width
+        self.layer(name + ".source", &half.source, width, width)
+        self.layer(name + ".target", &half.target, width, width)
+        half.edge = self.vector(name + ".edge", width)
+        half.gamma = self.vector(name + ".gamma", width)
+        half.beta = self.vector(name + ".beta", width)
+        half.epsilon = epsilon
+        self.layer(name + ".update1", &half.update1, 2 * width + 1, width)
+        self.layer(name + ".update2", &half.update2, width, width)
+        return 0
+
+    # ---- one graph -----------------------------------------------------------------------------------------------
+
+    def score(self, state, const float[:, ::1] memory, bint everything):
+        """Scores of the candidates.
+
+        Args:
+            state: a ``BranchState``.
+            memory: (T, D) revived steps, oldest first; T may be 0.
+            everything: embed all variables, for ``steps`` to follow, not only the candidates.
+
+        Returns:
+            (k,) float32.
+
+        Raises:
+            ValueError: the state lacks columns that this network reads.
+        """
+        cdef revi_network* network = &self.network
+        cdef revi_state view
+        cdef int64_t n_steps = memory.shape[0]
+        cdef const float* steps = &memory[0, 0] if n_steps else NULL
+        cdef float* scratch
+        cdef float* embeddings
+        cdef float* scores
+        cdef int64_t n, k
+        if n_steps and memory.shape[1] != network.width:
+            raise ValueError(f"steps have width {memory.shape[1]}, the network has {network.width}")
+        self.look_at(state, &view)
+        n, k = view.n_variables, view.n_candidates
+        self.scratch = _grown(self.scratch, revi_network_scratch(network, n, view.n_rows, n_steps))
+        self.embeddings = _grown(self.embeddings, n * network.width)
+        self.candidate_offsets = _grown(self.candidate_offsets, k + 1)
+        if not everything:
+            self.candidate_sources = _grown(self.candidate_sources, view.variable_offsets[n])
+            self.candidate_values = _grown(self.candidate_values, view.variable_offsets[n])
+        scratch = <float*> self.scratch.data
+        embeddings = <float*> self.embeddings.data
+        result = np.empty(k, np.float32)
+        scores = <float*> cnp.PyArray_DATA(result)
+        self.n_embedded = n if everything else -1
+        with nogil:
+            revi_network_encode(
+                network, &view, everything, scratch, <int64_t*> self.candidate_offsets.data,
+                <int32_t*> self.candidate_sources.data, <float*> self.candidate_values.data, embeddings,
+            )
+            revi_network_decode(
+                network, k, embeddings, view.candidates if everything else NULL, n_steps, steps, scratch, scores
+            )
+        return result
+
+    def steps(self, int64_t chosen, const float[::1] facts, const float[::1] position):
+        """Steps of a decision at the graph scored last, one for each child.
+
+        Args:
+            chosen: position of the branched variable.
+            facts: (n_facts,) the node's fact vector.
+            position: (D,) encoding of the node's depth.
+
+        Returns:
+            (3, D) float32: child down, up, middle.
+
+        Raises:
+            ValueError: the last graph was not scored with ``everything``, or an argument does not fit it.
+        """
+        cdef revi_network* network = &self.network
+        if not 0 <= chosen < self.n_embedded:
+            raise ValueError(f"variable {chosen} is not among the {max(self.n_embedded, 0)} embedded ones")
+        if facts.shape[0] != network.n_facts or position.shape[0] != network.width:
+            raise ValueError("facts or position have another length than the network's")
+        result = np.empty((3, network.width), np.float32)
+        cdef float* out = <float*> cnp.PyArray_DATA(result)
+        with nogil:
+            revi_network_steps(
+                network, self.n_embedded, <float*> self.embeddings.data, chosen, &facts[0], &position[0],
+                <float*> self.scratch.data, out,
+            )
+        return result
+
+    cdef int look_at(self, state, revi_state* view) except -1:
+        cdef cnp.ndarray variables = state.variable_features
+        cdef cnp.ndarray rows = state.row_features
+        cdef cnp.ndarray row_offsets = state.row_offsets
+        cdef cnp.ndarray edge_variables = state.edge_variables
+        cdef cnp.ndarray edge_values = state.edge_values
+        cdef cnp.ndarray variable_offsets = state.variable_offsets
+        cdef cnp.ndarray edge_rows = state.edge_rows
+        cdef cnp.ndarray candidates = state.candidates
+        view.n_variables, view.variable_columns = variables.shape[0], variables.shape[1]
+        view.n_rows, view.row_columns = rows.shape[0], rows.shape[1]
+        view.n_candidates = candidates.shape[0]
+        if view.variable_columns < self.least_variable_columns or view.row_columns < self.least_row_columns:
+            raise ValueError(
+                f"the state has {view.variable_columns} variable and {view.row_columns} row columns; "
+                f"this network reads {self.least_variable_columns} and {self.least_row_columns}"
+            )
+        view.variable_features = <float*> variables.data
+        view.row_features = <float*> rows.data
+        view.row_offsets = <int64_t*> row_offsets.data
+        view.edge_variables = <int32_t*> edge_variables.data
+        view.edge_values = <float*> edge_values.data
+        view.variable_offsets = <int64_t*> variable_offsets.data
+        view.edge_rows = <int32_t*> edge_rows.data
+        view.candidates = <int32_t*> candidates.data
+        # Edge values in variable order belong to the structure: gathered once. Its arrays are kept alive with it, so
+        # that an equal address means the very same memory, and the number tells whether it was written anew.
+        structure = (state.structure_id, <size_t> edge_values.data, edge_values.shape[0])
+        if self.structure is None or self.structure[0] != structure:
+            self.edge_values = _grown(self.edge_values, edge_values.shape[0])
+            np.take(edge_values, state.edge_order, out=self.edge_values[: edge_values.shape[0]])
+            self.structure = (structure, edge_values)
+        view.variable_edge_values = <float*> self.edge_values.data
+        return 0

@@ -1,0 +1,17 @@
+import numpy as np
+from numpy.typing import NDArray
+
+from ..branching.state import BranchState
+
+class NativeNetwork:
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        n_facts: int,
+        limit: float,
+        epsilon: tuple[float, float],
+        arrays: dict[str, NDArray[np.float32] | NDArray[np.int32]],
+    ) -> None: ...
+    def score(self, state: BranchState, memory: NDArray[np.float32], everything: bool) -> NDArray[np.float32]: ...
+    def steps(self, chosen: int, facts: NDArray[np.float32], position: NDArray[np.float32]) -> NDArray[np.float32]: ...

@@ -1,0 +1,140 @@
+"""A torch network as a branching policy: what training and GPUs use, and what the native network is held to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..branching.policy import PathStep, Policy
+from ..branching.state import BranchState, NodeFacts
+from .batch import GraphBatch, GraphStructure
+from .network import BranchingNetwork
+from .revival import select_history
+
+if TYPE_CHECKING:
+    from pyscipopt import Model
+
+__all__ = ["NetworkPolicy"]
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """A structure on the network's device. Views into the state's memory keep that memory from being used again."""
+
+    key: tuple[int, ...]
+    structure: GraphStructure
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """What ``score`` leaves for ``remember``."""
+
+    key: tuple[int, ...]
+    node: NodeFacts
+    batch: GraphBatch
+    embeddings: Tensor
+
+
+class NetworkPolicy(Policy):
+    """Scores candidates with a network; its memory of a decision is the three steps (3, D) of the decision's children.
+
+    Several solves may share one policy, in turn or on several threads.
+
+    Args:
+        network: is moved to the device and put into evaluation mode.
+        device: where it runs.
+        threads: torch's threads during a call; the process's own number is restored after it.
+
+    Raises:
+        ValueError: fewer than one thread.
+    """
+
+    def __init__(self, network: BranchingNetwork, device: torch.device | str = "cpu", threads: int = 1) -> None:
+        if threads < 1:
+            raise ValueError(f"a policy needs at least one thread, not {threads}")
+        self.network = network.to(device).eval()
+        self.device = torch.device(device)
+        self.threads = threads
+        self.extended = network.config.extended
+        self.needs_path = network.config.history_length > 0
+        self._kept: _Kept | None = None
+        self._scored: _Scored | None = None
+
+    def begin(self, model: Model) -> None:  # noqa: ARG002
+        """Let go of the last solve's memory."""
+        self._kept = self._scored = None
+
+    def score(self, state: BranchState, path: Sequence[PathStep]) -> NDArray[np.float32]:
+        """Scores of the candidates, (k,) float32. Steps without memory are left out of the history."""
+        with self._computing():
+            scored = self._encode(state)
+            memory = self._history(path)
+            mask = torch.ones(memory.shape[:2], dtype=torch.bool, device=self.device)
+            batch = scored.batch
+            scores = self.network.decode(scored.embeddings[batch.candidates], batch.candidate_batch, memory, mask)
+            self._scored = scored
+            array: NDArray[np.float32] = scores.cpu().numpy()
+            return array
+
+    def remember(self, state: BranchState, path: Sequence[PathStep], choice: int) -> Tensor | None:  # noqa: ARG002
+        """The decision's steps (3, D); None for a network without history. Uses what ``score`` computed for the node."""
+        if not self.network.config.history_length:
+            return None
+        scored = self._scored
+        with self._computing():
+            if scored is None or scored.node != state.node or scored.key != _structure_key(state):
+                scored = self._encode(state)
+            choices = torch.tensor([choice], device=self.device)
+            return self.network.steps(scored.batch, scored.embeddings, choices)[0]
+
+    def _encode(self, state: BranchState) -> _Scored:
+        key = _structure_key(state)
+        kept = self._kept
+        if kept is None or kept.key != key:
+            # Moved once per structure; on the CPU nothing moves and the edges are the state's own memory.
+            kept = _Kept(key, GraphStructure.view(state).to(self.device))
+            self._kept = kept
+        batch = GraphBatch.view(state, kept.structure).to(self.device)
+        return _Scored(key, state.node, batch, self.network.encode(batch))
+
+    def _history(self, path: Sequence[PathStep]) -> Tensor:
+        """(1, T, D)."""
+        steps = [step for step in path if step.memory is not None]
+        rows = []
+        for place in select_history(len(steps), self.network.config.history_length):
+            memory = steps[place].memory
+            assert isinstance(memory, Tensor)
+            rows.append(memory[steps[place].child])
+        return torch.stack(rows)[None] if rows else torch.zeros(1, 0, self.network.config.width, device=self.device)
+
+    @contextmanager
+    def _computing(self) -> Iterator[None]:
+        threads = torch.get_num_threads()
+        if threads != self.threads:
+            torch.set_num_threads(self.threads)
+        try:
+            with torch.inference_mode():
+                yield
+        finally:
+            if threads != self.threads:
+                torch.set_num_threads(threads)
+
+
+def _structure_key(state: BranchState) -> tuple[int, ...]:
+    """Tells structures apart, those of two solves that share a policy included: where their edges are in memory."""
+    return (
+        state.structure_id,
+        state.n_variables,
+        state.n_rows,
+        state.n_edges,
+        state.row_offsets.ctypes.data,
+        state.edge_values.ctypes.data,
+        state.variable_offsets.ctypes.data,
+    )

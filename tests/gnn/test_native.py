@@ -1,0 +1,164 @@
+"""The native network gives torch's scores and steps, on any graph and any weights."""
+
+from __future__ import annotations
+
+import gc
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+
+import numpy as np
+import psutil
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from revibranch.branching.policy import PathStep
+from revibranch.branching.state import BranchState, variable_column_names
+from revibranch.gnn.config import NetworkConfig
+from revibranch.gnn.native import NativePolicy, fits
+from revibranch.gnn.network import BranchingNetwork
+from revibranch.gnn.torch_policy import NetworkPolicy
+
+from .states import golden_states, random_state, states
+
+
+def random_network(config: NetworkConfig, seed: int, states: list[BranchState]) -> BranchingNetwork:
+    """Random weights, LayerNorms, null token and fitted scales included."""
+    torch.manual_seed(seed)
+    network = BranchingNetwork(config)
+    network.fit_normalisation(states)
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if "norm" in name:
+                parameter.add_(0.3 * torch.randn_like(parameter))
+    return network.eval()
+
+
+def pair(network: BranchingNetwork) -> tuple[NativePolicy, NetworkPolicy]:
+    tensors = {name: tensor.detach().numpy() for name, tensor in network.state_dict().items()}
+    return NativePolicy(network.config, tensors), NetworkPolicy(network)
+
+
+def assert_close(ours: np.ndarray, theirs: np.ndarray) -> None:
+    scale = max(1.0, float(np.abs(theirs).max(initial=0.0)))
+    np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5 * scale)
+
+
+CONFIGS = [
+    NetworkConfig(),
+    NetworkConfig(width=64, history_length=6),
+    NetworkConfig(width=8, heads=2, history_length=3),
+    NetworkConfig(width=48, heads=3, history_length=2, variable_columns=variable_column_names()),
+    NetworkConfig(variable_columns=("objective", "root_solution_value", "incumbent_value"), row_columns=("bias",)),
+]
+
+
+@pytest.mark.parametrize("config", [config for config in CONFIGS if not config.extended], ids=lambda config: f"D{config.width}-T{config.history_length}-F{len(config.variable_columns)}")
+def test_scores_equal_torchs_on_golden_states(config: NetworkConfig) -> None:
+    graphs = golden_states()
+    native, reference = pair(random_network(config, 1, graphs))
+    for state in graphs:
+        assert_close(native.score(state, ()), reference.score(state, ()))
+
+
+@settings(deadline=None, max_examples=60)
+@given(state=states(), seed=st.integers(0, 1000), steps=st.integers(0, 9), config=st.sampled_from(CONFIGS))
+def test_scores_and_steps_equal_torchs_on_random_graphs(state: BranchState, seed: int, steps: int, config: NetworkConfig) -> None:
+    generator = np.random.default_rng(seed)
+    native, reference = pair(random_network(config, seed, [random_state(seed)]))
+    memory = generator.standard_normal((steps, 3, config.width)).astype(np.float32)
+    children = generator.integers(0, 3, steps)
+    path = [PathStep(t + 1, t, int(children[t]), memory[t]) for t in range(steps)]
+    torch_path = [replace(step, memory=torch.from_numpy(memory[step.depth])) for step in path]
+    assert_close(native.score(state, path), reference.score(state, torch_path))
+    if len(state.candidates) and config.history_length:
+        choice = int(generator.integers(len(state.candidates)))
+        ours, theirs = native.remember(state, path, choice), reference.remember(state, torch_path, choice)
+        assert ours is not None
+        assert theirs is not None
+        assert_close(ours, theirs.numpy())
+
+
+def test_only_some_candidates_and_all_variables_agree() -> None:
+    # Without history only candidates are embedded; with it, all variables are.
+    state = golden_states()[0]
+    network = random_network(NetworkConfig(), 3, [state])
+    tensors = {name: tensor.detach().numpy() for name, tensor in network.state_dict().items()}
+    few = NativePolicy(network.config, tensors)
+    all_ = NativePolicy(network.config.model_copy(update={"history_length": 4}), tensors)
+    np.testing.assert_allclose(few.score(state, ()), all_.score(state, ()), rtol=1e-6, atol=1e-6)
+
+
+def test_same_state_same_scores_bit_for_bit() -> None:
+    graphs = golden_states()
+    native, _ = pair(random_network(NetworkConfig(), 3, graphs))
+    first = [native.score(state, ()) for state in graphs]
+    for state, scores in reversed(list(zip(graphs, first, strict=True))):
+        np.testing.assert_array_equal(native.score(state, ()), scores)
+
+
+def test_remember_without_a_matching_score_computes_anew() -> None:
+    graphs = golden_states()[:2]
+    native, _ = pair(random_network(NetworkConfig(history_length=4), 3, graphs))
+    native.score(graphs[0], ())
+    expected = native.remember(graphs[0], (), 0)
+    native.score(graphs[1], ())
+    np.testing.assert_array_equal(native.remember(graphs[0], (), 0), expected)
+
+
+def test_threads_share_a_policy() -> None:
+    graphs = golden_states()
+    native, _ = pair(random_network(NetworkConfig(), 3, graphs))
+    expected = [native.score(state, ()) for state in graphs]
+    wrong: list[int] = []
+
+    def work() -> None:
+        for _ in range(20):
+            for i, state in enumerate(graphs):
+                if not np.array_equal(native.score(state, ()), expected[i]):
+                    wrong.append(i)
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+def test_a_state_without_the_columns_it_reads_is_refused() -> None:
+    state = golden_states()[0]
+    native, _ = pair(random_network(NetworkConfig(), 3, [state]))
+    with pytest.raises(ValueError, match="reads 19"):
+        native.score(replace(state, variable_features=np.ascontiguousarray(state.variable_features[:, :7])), ())
+
+
+def test_widths_it_cannot_run() -> None:
+    assert not fits(NetworkConfig(width=12, heads=2))
+    assert fits(NetworkConfig())
+
+
+def test_scoring_does_not_grow_the_process() -> None:
+    graphs = [random_state(seed, n_variables=30, n_rows=20, n_edges=100) for seed in range(20)]
+    native, _ = pair(random_network(NetworkConfig(history_length=3), 3, graphs))
+
+    def run(times: int) -> None:
+        for _ in range(times):
+            for state in graphs:
+                native.score(state, ())
+                native.remember(state, (), 0)
+        gc.collect()
+
+    run(10)
+    before = psutil.Process().memory_info().rss
+    run(500)
+    assert psutil.Process().memory_info().rss - before < 4 * 2**20
+
+
+def test_native_policy_needs_no_torch() -> None:
+    code = "import revibranch.gnn.native, sys; print('torch' in sys.modules)"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "False"

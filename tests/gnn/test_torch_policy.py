@@ -1,0 +1,185 @@
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from revibranch.branching.policy import PathStep
+from revibranch.branching.state import BranchState, variable_column_names
+from revibranch.gnn.batch import GraphBatch
+from revibranch.gnn.network import BranchingNetwork, NetworkConfig
+from revibranch.gnn.revival import gather_history
+from revibranch.gnn.torch_policy import NetworkPolicy
+
+from .states import facts, golden_states, random_state
+
+
+def fresh(history_length: int = 3) -> BranchingNetwork:
+    torch.manual_seed(0)
+    network = BranchingNetwork(NetworkConfig(width=16, history_length=history_length))
+    network.fit_normalisation([random_state(seed) for seed in range(3)])
+    return network
+
+
+def step(memory: object, child: int = 0) -> PathStep:
+    return PathStep(node=1, depth=0, child=child, memory=memory)
+
+
+def at_next_node(state: BranchState) -> BranchState:
+    """What a buffer makes of its next node: the same memory for the structure, other features."""
+    features = state.variable_features.copy()
+    features[:, 8] += 1.0
+    return replace(state, variable_features=features, node=facts(number=state.node.number + 1))
+
+
+def count_encodings(policy: NetworkPolicy, monkeypatch) -> list[int]:
+    calls: list[int] = []
+    encode = policy.network.encode
+
+    def counted(batch):
+        calls.append(1)
+        return encode(batch)
+
+    monkeypatch.setattr(policy.network, "encode", counted)
+    return calls
+
+
+def test_scores_equal_the_networks_on_golden_states():
+    network = fresh()
+    policy = NetworkPolicy(network)
+    for state in golden_states():
+        with torch.no_grad():
+            expected = network(GraphBatch.from_states([state])).numpy()
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            scores = policy.score(state, [])
+        assert scores.dtype == np.float32
+        np.testing.assert_allclose(scores, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_a_walk_down_the_tree_equals_training_on_its_path():
+    network = fresh(history_length=3)
+    policy = NetworkPolicy(network)
+    parts = [random_state(seed, structure_id=seed // 2, node=facts(depth=seed, number=seed + 1)) for seed in range(6)]
+    choices, children = [2, 0, 1, 4, 3, 2], [0, 1, 2, 1, 0, 0]
+
+    path: list[PathStep] = []
+    ours = []
+    for state, choice, child in zip(parts, choices, children, strict=True):
+        ours.append(policy.score(state, path))
+        path.append(PathStep(state.node.number, state.node.depth, child, policy.remember(state, path, choice)))
+
+    batch = GraphBatch.from_states(parts)
+    with torch.no_grad():
+        embeddings = network.encode(batch)
+        steps = network.steps(batch, embeddings, torch.tensor(choices))[torch.arange(6), children]
+        memory, mask = gather_history(steps, [range(place) for place in range(6)], 3)
+        theirs = network.decode(embeddings[batch.candidates], batch.candidate_batch, memory, mask)
+    np.testing.assert_allclose(np.concatenate(ours), theirs.numpy(), rtol=1e-5, atol=1e-5)
+    without = policy.score(parts[5], [])
+    assert np.abs(without - ours[5]).max() > 1e-6
+
+
+def test_steps_without_memory_are_left_out():
+    policy = NetworkPolicy(fresh())
+    state = random_state()
+    policy.score(state, [])
+    memory = policy.remember(state, [], 1)
+    expected = policy.score(state, [step(memory, 1)])
+    holes = [step(None), step(memory, 1), step(None, 2)]
+    np.testing.assert_array_equal(policy.score(state, holes), expected)
+    np.testing.assert_array_equal(policy.score(state, [step(None)]), policy.score(state, []))
+
+
+def test_a_node_is_encoded_once(monkeypatch):
+    policy = NetworkPolicy(fresh())
+    calls = count_encodings(policy, monkeypatch)
+    state = random_state()
+    policy.score(state, [])
+    memory = policy.remember(state, [], 0)
+    assert len(calls) == 1
+    assert isinstance(memory, torch.Tensor)
+    assert memory.shape == (3, 16)
+
+
+def test_remembering_a_node_that_was_not_scored_encodes_it(monkeypatch):
+    policy = NetworkPolicy(fresh())
+    one = random_state()
+    other = at_next_node(one)
+    policy.score(other, [])
+    expected = policy.remember(other, [], 2)
+    policy.score(one, [])
+    calls = count_encodings(policy, monkeypatch)
+    torch.testing.assert_close(policy.remember(other, [], 2), expected, rtol=0, atol=0)
+    assert len(calls) == 1
+
+
+def test_a_network_without_history_remembers_nothing():
+    policy = NetworkPolicy(fresh(history_length=0))
+    state = random_state()
+    before = policy.score(state, [])
+    assert not policy.needs_path
+    assert policy.remember(state, [], 0) is None
+    np.testing.assert_array_equal(policy.score(state, [step(torch.ones(3, 16))]), before)
+
+
+def test_scores_are_deterministic():
+    state = random_state(n_variables=200, n_rows=150, n_edges=3000, n_candidates=40)
+    first, second = NetworkPolicy(fresh()), NetworkPolicy(fresh())
+    expected = first.score(state, [])
+    for _ in range(3):
+        np.testing.assert_array_equal(first.score(state, []), expected)
+        np.testing.assert_array_equal(second.score(state, []), expected)
+
+
+def test_dynamic_columns_are_read_anew_and_structures_only_once(monkeypatch):
+    policy = NetworkPolicy(fresh())
+    state = random_state()
+    before = policy.score(state, [])
+    kept = policy._kept
+    assert np.abs(policy.score(at_next_node(state), []) - before).max() > 1e-6
+    assert policy._kept is kept
+
+
+def test_two_solves_may_share_a_policy():
+    policy = NetworkPolicy(fresh())
+    one, other = random_state(0, structure_id=1), random_state(1, structure_id=1)
+    expected = NetworkPolicy(fresh()).score(other, [])
+    policy.score(one, [])
+    np.testing.assert_array_equal(policy.score(other, []), expected)
+
+
+def test_begin_lets_go_of_the_last_solve():
+    policy = NetworkPolicy(fresh())
+    policy.score(random_state(), [])
+    policy.begin(None)  # type: ignore[arg-type]
+    assert policy._kept is None
+    assert policy._scored is None
+
+
+def test_threads_are_restored_also_after_a_failure():
+    before = torch.get_num_threads()
+    policy = NetworkPolicy(fresh(), threads=before + 1)
+    seen = []
+    encode = policy.network.encode
+    policy.network.encode = lambda batch: (seen.append(torch.get_num_threads()), encode(batch))[1]  # type: ignore[method-assign]
+    policy.score(random_state(), [])
+    assert seen == [before + 1]
+    assert torch.get_num_threads() == before
+    with pytest.raises(ValueError, match="columns"):
+        policy.score(random_state(columns=17), [])
+    assert torch.get_num_threads() == before
+    with pytest.raises(ValueError, match="at least one thread"):
+        NetworkPolicy(fresh(), threads=0)
+
+
+def test_columns_decide_what_is_extracted():
+    assert not NetworkPolicy(fresh()).extended
+    assert NetworkPolicy(BranchingNetwork(NetworkConfig(variable_columns=variable_column_names()))).extended
+
+
+def test_no_candidates_no_scores():
+    assert NetworkPolicy(fresh()).score(random_state(n_candidates=0), []).shape == (0,)
