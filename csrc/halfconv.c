@@ -1,6 +1,7 @@
 #include "halfconv.h"
 
 #include <math.h>
+#include <stddef.h>
 
 #include "vector.h"
 
@@ -61,3 +62,31 @@
 
 REVI_HALFCONV(float, f32, 8)
 REVI_HALFCONV(double, f64, 4)
+
+/* Without a branch in the loops, so that they run on vectors. */
+REVI_DISPATCH static int offsets_fall(const int64_t *offsets, int64_t n_targets)
+{
+    int falls = 0;
+    for (int64_t i = 0; i < n_targets; ++i)
+        falls |= offsets[i] > offsets[i + 1];
+    return falls;
+}
+
+REVI_DISPATCH static uint32_t largest(const int32_t *sources, int64_t edges)
+{
+    uint32_t most = 0; /* unsigned: a negative source is a huge one */
+    for (int64_t e = 0; e < edges; ++e)
+        most = (uint32_t)sources[e] > most ? (uint32_t)sources[e] : most;
+    return most;
+}
+
+const char *revi_graph_problem(const revi_graph *graph, int64_t edges)
+{
+    if (graph->width <= 0 || graph->width % 8 || graph->width > REVI_MAX_WIDTH)
+        return "the width must be a multiple of 8, at most 512";
+    if (graph->offsets[0] != 0 || graph->offsets[graph->n_targets] != edges || offsets_fall(graph->offsets, graph->n_targets))
+        return "offsets must run from 0 to the number of edges and never fall";
+    if (edges && largest(graph->sources, edges) >= (uint64_t)graph->n_sources)
+        return "an edge comes from a source that does not exist";
+    return NULL;
+}

@@ -25,6 +25,10 @@ typedef struct {
     int width;              /* D: a multiple of 8, at most REVI_MAX_WIDTH; fastest for 32 and 64 */
 } revi_graph;
 
+/* What is wrong with a graph, in words, or NULL: offsets that do not run from 0 to `edges` without going down, a source that
+ * does not exist, a width that the kernels do not take. A fraction of a per cent of what the sums cost. */
+const char *revi_graph_problem(const revi_graph *graph, int64_t edges);
+
 #define REVI_HALFCONV(real, suffix)                                                                                  \
     /* sums (n_targets, D) is overwritten. */                                                                        \
     void revi_halfconv_forward_##suffix(const revi_graph *graph, const real *values, const real *source,             \

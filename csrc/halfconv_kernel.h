@@ -31,22 +31,34 @@ REVI_INLINE REAL NAME(total)(VEC value)
     memcpy(&low, &value, sizeof(low));
     memcpy(&high, (const char *)&value + sizeof(low), sizeof(high));
     low += high;
-    REAL sum = 0;
-    for (int lane = 0; lane < LANES / 2; lane += 2)
-        sum += low[lane] + low[lane + 1];
-    return sum;
+    return LANES == 8 ? (low[0] + low[2]) + (low[LANES / 4 - 1] + low[LANES / 2 - 1]) : low[0] + low[1];
 }
 
-/* x of one edge, and 1 / sqrt(mean(x^2) + epsilon) as the result. */
-REVI_INLINE REAL NAME(gather)(VEC *x, const REAL *source, const VEC *base, REAL value, const REAL *edge, REAL epsilon,
-                              int blocks)
+/* Edges at a time. The norm of an edge is a chain of slow steps (a sum across lanes, a root, a division); going through a
+ * group of edges step by step lets the chains of the group overlap, and roots and divisions run on vectors. */
+#define GROUP 8
+
+/* x of `count` edges from `first` on, in `x`, and 1 / sqrt(mean(x^2) + epsilon) of each in `scale` (GROUP). */
+REVI_INLINE void NAME(gather)(const revi_graph *graph, const REAL *values, const REAL *source, const VEC *base,
+                              const REAL *edge, REAL epsilon, int64_t first, int count, VEC x[GROUP][MAX_BLOCKS],
+                              REAL *scale, int blocks)
 {
-    VEC squares = {0};
-    for (int b = 0; b < blocks; ++b) {
-        x[b] = NAME(load)(source + b * LANES) + base[b] + value * NAME(load)(edge + b * LANES);
-        squares += x[b] * x[b];
+    const int64_t stride = (int64_t)blocks * LANES;
+    for (int k = 0; k < GROUP; ++k)
+        scale[k] = 0;
+    for (int k = 0; k < count; ++k) {
+        const REAL *from = source + graph->sources[first + k] * stride;
+        const REAL value = values[first + k];
+        VEC squares = {0};
+        REVI_UNROLL for (int b = 0; b < blocks; ++b) {
+            const VEC entry = NAME(load)(from + b * LANES) + base[b] + value * NAME(load)(edge + b * LANES);
+            squares += entry * entry;
+            x[k][b] = entry;
+        }
+        scale[k] = NAME(total)(squares);
     }
-    return (REAL)1 / ROOT(NAME(total)(squares) / (REAL)(blocks * LANES) + epsilon);
+    for (int k = 0; k < GROUP; ++k)
+        scale[k] = (REAL)1 / ROOT(scale[k] / (REAL)(blocks * LANES) + epsilon);
 }
 
 REVI_INLINE void NAME(forward)(const revi_graph *graph, const REAL *values, const REAL *source, const REAL *target,
@@ -54,20 +66,25 @@ REVI_INLINE void NAME(forward)(const revi_graph *graph, const REAL *values, cons
 {
     const int64_t stride = (int64_t)blocks * LANES;
     const VEC zero = {0};
-    VEC x[MAX_BLOCKS], base[MAX_BLOCKS], sum[MAX_BLOCKS];
+    VEC x[GROUP][MAX_BLOCKS], base[MAX_BLOCKS], sum[MAX_BLOCKS];
+    REAL scale[GROUP];
     for (int64_t i = 0; i < graph->n_targets; ++i) {
-        for (int b = 0; b < blocks; ++b) {
+        const int64_t end = graph->offsets[i + 1];
+        REVI_UNROLL for (int b = 0; b < blocks; ++b) {
             base[b] = NAME(load)(target + i * stride + b * LANES);
             sum[b] = zero;
         }
-        for (int64_t e = graph->offsets[i]; e < graph->offsets[i + 1]; ++e) {
-            const REAL scale = NAME(gather)(x, source + graph->sources[e] * stride, base, values[e], edge, epsilon, blocks);
-            for (int b = 0; b < blocks; ++b) {
-                const VEC y = x[b] * scale * NAME(load)(gamma + b * LANES) + NAME(load)(beta + b * LANES);
-                sum[b] += NAME(where)(y > zero, y);
+        for (int64_t first = graph->offsets[i]; first < end; first += GROUP) {
+            const int count = end - first < GROUP ? (int)(end - first) : GROUP;
+            NAME(gather)(graph, values, source, base, edge, epsilon, first, count, x, scale, blocks);
+            for (int k = 0; k < count; ++k) {
+                REVI_UNROLL for (int b = 0; b < blocks; ++b) {
+                    const VEC y = x[k][b] * scale[k] * NAME(load)(gamma + b * LANES) + NAME(load)(beta + b * LANES);
+                    sum[b] += NAME(where)(~(y <= zero), y); /* NaN passes, as through any other ReLU */
+                }
             }
         }
-        for (int b = 0; b < blocks; ++b)
+        REVI_UNROLL for (int b = 0; b < blocks; ++b)
             NAME(store)(sums + i * stride + b * LANES, sum[b]);
     }
 }
@@ -78,50 +95,60 @@ REVI_INLINE void NAME(backward)(const revi_graph *graph, const REAL *values, con
 {
     const int64_t stride = (int64_t)blocks * LANES;
     const VEC zero = {0};
-    VEC x[MAX_BLOCKS], g[MAX_BLOCKS], base[MAX_BLOCKS], upstream[MAX_BLOCKS], d_base[MAX_BLOCKS];
+    VEC x[GROUP][MAX_BLOCKS], g[GROUP][MAX_BLOCKS], base[MAX_BLOCKS], upstream[MAX_BLOCKS], d_base[MAX_BLOCKS];
     VEC edge_sum[MAX_BLOCKS], gamma_sum[MAX_BLOCKS], beta_sum[MAX_BLOCKS];
-    for (int b = 0; b < blocks; ++b)
+    REAL scale[GROUP], slope[GROUP];
+    REVI_UNROLL for (int b = 0; b < blocks; ++b)
         edge_sum[b] = gamma_sum[b] = beta_sum[b] = zero;
     memset(d_source, 0, (size_t)(graph->n_sources * stride) * sizeof(REAL));
     for (int64_t i = 0; i < graph->n_targets; ++i) {
-        for (int b = 0; b < blocks; ++b) {
+        const int64_t end = graph->offsets[i + 1];
+        REVI_UNROLL for (int b = 0; b < blocks; ++b) {
             base[b] = NAME(load)(target + i * stride + b * LANES);
             upstream[b] = NAME(load)(grad + i * stride + b * LANES);
             d_base[b] = zero;
         }
-        for (int64_t e = graph->offsets[i]; e < graph->offsets[i + 1]; ++e) {
-            const int64_t at = graph->sources[e] * stride;
-            const REAL scale = NAME(gather)(x, source + at, base, values[e], edge, epsilon, blocks);
-            VEC products = zero;
-            for (int b = 0; b < blocks; ++b) {
-                x[b] *= scale;
-                const VEC weight = NAME(load)(gamma + b * LANES);
-                const VEC y = x[b] * weight + NAME(load)(beta + b * LANES);
-                const VEC through = NAME(where)(y > zero, upstream[b]);
-                beta_sum[b] += through;
-                gamma_sum[b] += through * x[b];
-                g[b] = through * weight;
-                products += g[b] * x[b];
+        for (int64_t first = graph->offsets[i]; first < end; first += GROUP) {
+            const int count = end - first < GROUP ? (int)(end - first) : GROUP;
+            NAME(gather)(graph, values, source, base, edge, epsilon, first, count, x, scale, blocks);
+            for (int k = 0; k < count; ++k) {
+                VEC products = zero;
+                REVI_UNROLL for (int b = 0; b < blocks; ++b) {
+                    const VEC normal = x[k][b] * scale[k];
+                    const VEC weight = NAME(load)(gamma + b * LANES);
+                    const VEC y = normal * weight + NAME(load)(beta + b * LANES);
+                    const VEC through = NAME(where)(~(y <= zero), upstream[b]);
+                    beta_sum[b] += through;
+                    gamma_sum[b] += through * normal;
+                    products += through * weight * normal;
+                    g[k][b] = through * weight;
+                    x[k][b] = normal;
+                }
+                slope[k] = NAME(total)(products) / (REAL)(blocks * LANES);
             }
             /* Of the norm: dx = (g - x_normalised * mean(g * x_normalised)) * scale */
-            const REAL slope = NAME(total)(products) / (REAL)(blocks * LANES);
-            for (int b = 0; b < blocks; ++b) {
-                const VEC dx = (g[b] - x[b] * slope) * scale;
-                d_base[b] += dx;
-                edge_sum[b] += values[e] * dx;
-                NAME(store)(d_source + at + b * LANES, NAME(load)(d_source + at + b * LANES) + dx);
+            for (int k = 0; k < count; ++k) {
+                REAL *to = d_source + graph->sources[first + k] * stride;
+                const REAL value = values[first + k];
+                REVI_UNROLL for (int b = 0; b < blocks; ++b) {
+                    const VEC dx = (g[k][b] - x[k][b] * slope[k]) * scale[k];
+                    d_base[b] += dx;
+                    edge_sum[b] += value * dx;
+                    NAME(store)(to + b * LANES, NAME(load)(to + b * LANES) + dx);
+                }
             }
         }
-        for (int b = 0; b < blocks; ++b)
+        REVI_UNROLL for (int b = 0; b < blocks; ++b)
             NAME(store)(d_target + i * stride + b * LANES, d_base[b]);
     }
-    for (int b = 0; b < blocks; ++b) {
+    REVI_UNROLL for (int b = 0; b < blocks; ++b) {
         NAME(store)(d_edge + b * LANES, edge_sum[b]);
         NAME(store)(d_gamma + b * LANES, gamma_sum[b]);
         NAME(store)(d_beta + b * LANES, beta_sum[b]);
     }
 }
 
+#undef GROUP
 #undef MAX_BLOCKS
 #undef REAL
 #undef VEC
