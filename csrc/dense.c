@@ -10,21 +10,21 @@ REVI_INLINE void tile(const revi_layer *layer, int column, const float *x, int64
 {
     const revi_f32v zero = {0};
     revi_f32v sums[3][4], weights[4];
-    for (int v = 0; v < n_vectors; ++v) {
+    REVI_UNROLL for (int v = 0; v < n_vectors; ++v) {
         memcpy(&weights[v], layer->bias + column + v * LANES, sizeof(revi_f32v));
-        for (int r = 0; r < n_rows; ++r)
+        REVI_UNROLL for (int r = 0; r < n_rows; ++r)
             sums[r][v] = weights[v];
     }
     for (int k = 0; k < layer->in; ++k) {
         const float *row = layer->weight + (int64_t)k * layer->out + column;
-        for (int v = 0; v < n_vectors; ++v)
+        REVI_UNROLL for (int v = 0; v < n_vectors; ++v)
             memcpy(&weights[v], row + v * LANES, sizeof(revi_f32v));
-        for (int r = 0; r < n_rows; ++r)
-            for (int v = 0; v < n_vectors; ++v)
+        REVI_UNROLL for (int r = 0; r < n_rows; ++r)
+            REVI_UNROLL for (int v = 0; v < n_vectors; ++v)
                 sums[r][v] += x[r * x_stride + k] * weights[v];
     }
-    for (int r = 0; r < n_rows; ++r)
-        for (int v = 0; v < n_vectors; ++v) {
+    REVI_UNROLL for (int r = 0; r < n_rows; ++r)
+        REVI_UNROLL for (int v = 0; v < n_vectors; ++v) {
             if (relu)
                 sums[r][v] = (revi_f32v)((revi_i32v)sums[r][v] & (sums[r][v] > zero));
             memcpy(y + r * y_stride + column + v * LANES, &sums[r][v], sizeof(revi_f32v));

@@ -38,10 +38,10 @@ REVI_INLINE REAL NAME(total)(VEC value)
  * group of edges step by step lets the chains of the group overlap, and roots and divisions run on vectors. */
 #define GROUP 8
 
-/* x of `count` edges from `first` on, in `x`, and 1 / sqrt(mean(x^2) + epsilon) of each in `scale` (GROUP). */
+/* x of `count` edges from `first` on, edge after edge, and 1 / sqrt(mean(x^2) + epsilon) of each in `scale` (GROUP). */
 REVI_INLINE void NAME(gather)(const revi_graph *graph, const REAL *values, const REAL *source, const VEC *base,
-                              const REAL *edge, REAL epsilon, int64_t first, int count, VEC x[GROUP][MAX_BLOCKS],
-                              REAL *scale, int blocks)
+                              const REAL *edge, REAL epsilon, int64_t first, int count, VEC *x, REAL *scale,
+                              int blocks)
 {
     const int64_t stride = (int64_t)blocks * LANES;
     for (int k = 0; k < GROUP; ++k)
@@ -53,7 +53,7 @@ REVI_INLINE void NAME(gather)(const revi_graph *graph, const REAL *values, const
         REVI_UNROLL for (int b = 0; b < blocks; ++b) {
             const VEC entry = NAME(load)(from + b * LANES) + base[b] + value * NAME(load)(edge + b * LANES);
             squares += entry * entry;
-            x[k][b] = entry;
+            x[k * blocks + b] = entry;
         }
         scale[k] = NAME(total)(squares);
     }
@@ -66,7 +66,7 @@ REVI_INLINE void NAME(forward)(const revi_graph *graph, const REAL *values, cons
 {
     const int64_t stride = (int64_t)blocks * LANES;
     const VEC zero = {0};
-    VEC x[GROUP][MAX_BLOCKS], base[MAX_BLOCKS], sum[MAX_BLOCKS];
+    VEC x[GROUP * MAX_BLOCKS], base[MAX_BLOCKS], sum[MAX_BLOCKS];
     REAL scale[GROUP];
     for (int64_t i = 0; i < graph->n_targets; ++i) {
         const int64_t end = graph->offsets[i + 1];
@@ -79,7 +79,7 @@ REVI_INLINE void NAME(forward)(const revi_graph *graph, const REAL *values, cons
             NAME(gather)(graph, values, source, base, edge, epsilon, first, count, x, scale, blocks);
             for (int k = 0; k < count; ++k) {
                 REVI_UNROLL for (int b = 0; b < blocks; ++b) {
-                    const VEC y = x[k][b] * scale[k] * NAME(load)(gamma + b * LANES) + NAME(load)(beta + b * LANES);
+                    const VEC y = x[k * blocks + b] * scale[k] * NAME(load)(gamma + b * LANES) + NAME(load)(beta + b * LANES);
                     sum[b] += NAME(where)(~(y <= zero), y); /* NaN passes, as through any other ReLU */
                 }
             }
@@ -95,7 +95,7 @@ REVI_INLINE void NAME(backward)(const revi_graph *graph, const REAL *values, con
 {
     const int64_t stride = (int64_t)blocks * LANES;
     const VEC zero = {0};
-    VEC x[GROUP][MAX_BLOCKS], g[GROUP][MAX_BLOCKS], base[MAX_BLOCKS], upstream[MAX_BLOCKS], d_base[MAX_BLOCKS];
+    VEC x[GROUP * MAX_BLOCKS], g[GROUP * MAX_BLOCKS], base[MAX_BLOCKS], upstream[MAX_BLOCKS], d_base[MAX_BLOCKS];
     VEC edge_sum[MAX_BLOCKS], gamma_sum[MAX_BLOCKS], beta_sum[MAX_BLOCKS];
     REAL scale[GROUP], slope[GROUP];
     REVI_UNROLL for (int b = 0; b < blocks; ++b)
@@ -114,15 +114,15 @@ REVI_INLINE void NAME(backward)(const revi_graph *graph, const REAL *values, con
             for (int k = 0; k < count; ++k) {
                 VEC products = zero;
                 REVI_UNROLL for (int b = 0; b < blocks; ++b) {
-                    const VEC normal = x[k][b] * scale[k];
+                    const VEC normal = x[k * blocks + b] * scale[k];
                     const VEC weight = NAME(load)(gamma + b * LANES);
                     const VEC y = normal * weight + NAME(load)(beta + b * LANES);
                     const VEC through = NAME(where)(~(y <= zero), upstream[b]);
                     beta_sum[b] += through;
                     gamma_sum[b] += through * normal;
                     products += through * weight * normal;
-                    g[k][b] = through * weight;
-                    x[k][b] = normal;
+                    g[k * blocks + b] = through * weight;
+                    x[k * blocks + b] = normal;
                 }
                 slope[k] = NAME(total)(products) / (REAL)(blocks * LANES);
             }
@@ -131,7 +131,7 @@ REVI_INLINE void NAME(backward)(const revi_graph *graph, const REAL *values, con
                 REAL *to = d_source + graph->sources[first + k] * stride;
                 const REAL value = values[first + k];
                 REVI_UNROLL for (int b = 0; b < blocks; ++b) {
-                    const VEC dx = (g[k][b] - x[k][b] * slope[k]) * scale[k];
+                    const VEC dx = (g[k * blocks + b] - x[k * blocks + b] * slope[k]) * scale[k];
                     d_base[b] += dx;
                     edge_sum[b] += value * dx;
                     NAME(store)(to + b * LANES, NAME(load)(to + b * LANES) + dx);

@@ -20,6 +20,9 @@
 #define REVI_DISPATCH
 #endif
 
+/* Arrays of vectors reach registers only where every loop over them is unrolled. */
+#define REVI_UNROLL _Pragma("GCC unroll 16")
+
 #define REVI_INLINE static inline __attribute__((always_inline))
 
 /* A whole vector, its half for sums across it, and what a comparison of two vectors gives. */
