@@ -102,7 +102,8 @@ def _fold_half(exact: Mapping[str, NDArray[np.float64]], half: str) -> dict[str,
     """One half-convolution. LayerNorm subtracts the mean over outputs of what these layers make: they do it themselves."""
 
     def centred(values: NDArray[np.float64]) -> NDArray[np.float64]:
-        return values - values.mean(axis=0)
+        result: NDArray[np.float64] = values - values.mean(axis=0)
+        return result
 
     edge = exact[f"{half}.edge"] / exact[f"{half}.edge_scale"]
     update, message = exact[f"{half}.update_output.0.weight"], exact[f"{half}.message_output.weight"]

@@ -112,10 +112,7 @@ class FallbackPolicy(Policy):
 def _as_arrays(path: Sequence[PathStep]) -> tuple[PathStep, ...]:
     """The path with tensors of any device as NumPy arrays."""
     return tuple(
-        PathStep(step.node, step.depth, step.child, step.memory.cpu().numpy())  # type: ignore[attr-defined]
-        if hasattr(step.memory, "cpu")
-        else step
-        for step in path
+        PathStep(step.node, step.depth, step.child, step.memory.cpu().numpy()) if hasattr(step.memory, "cpu") else step for step in path
     )
 
 

@@ -28,6 +28,7 @@ _PACKAGES = {
     "PyTorch": "torch",
     "PyG": "torch-geometric",
 }
+_FOR_TRAINING = {"PyTorch", "PyG"}
 _INSTRUCTION_SETS = {  # as the kernel calls them: as users do
     "avx": "AVX",
     "avx2": "AVX2",
@@ -86,7 +87,8 @@ def examine() -> Report:
             report.versions[name] = version(distribution)
         except PackageNotFoundError:
             report.versions[name] = None
-            report.problems.append(f"{name} is not installed")
+            if name not in _FOR_TRAINING:
+                report.problems.append(f"{name} is not installed")
     report.processor, report.instruction_sets = _processor()
     _look_at_scip(report)
     _look_at_torch(report)
@@ -123,6 +125,8 @@ def _look_at_scip(report: Report) -> None:
 
 def _look_at_torch(report: Report) -> None:
     report.devices = ["cpu"]
+    if report.versions.get("PyTorch") is None:
+        return  # only training and GPUs need it
     try:
         import torch
 
@@ -163,7 +167,7 @@ def _self_test(report: Report) -> None:
 
 def _print(report: Report) -> None:
     for name, number in report.versions.items():
-        click.echo(f"{name:<18}{number or 'missing'}")
+        click.echo(f"{name:<18}{number or ('not installed (only training needs it)' if name in _FOR_TRAINING else 'missing')}")
     for name, value in (
         ("libscip", report.libscip or "not found"),
         ("machine", report.machine),

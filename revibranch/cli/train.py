@@ -42,9 +42,14 @@ def train(
     """
     with wrong_input():
         # Only now: these load torch.
-        from ..gnn.training.interruption import Interrupted
-        from ..gnn.training.recipe import load_recipe
-        from ..gnn.training.train import train as follow
+        try:
+            from ..gnn.training.interruption import Interrupted
+            from ..gnn.training.recipe import load_recipe
+            from ..gnn.training.train import train as follow
+        except ModuleNotFoundError as error:
+            if (error.name or "").partition(".")[0] not in {"torch", "torch_geometric"}:
+                raise
+            raise click.UsageError(f"training needs {error.name}: pip install 'revibranch[train]'") from error
 
         settings = load_recipe(recipe, overrides)
         text = recipe.read_text(encoding="utf-8") + "".join(f"# changed: {override}\n" for override in overrides)
