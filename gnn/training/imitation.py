@@ -161,9 +161,10 @@ class Imitation:
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), settings.clip)
         self._optimiser.step()
         self._step += 1
-        self._epoch_loss += float(loss) * len(batch)
+        value = float(loss.detach())
+        self._epoch_loss += value * len(batch)
         if self._on_step is not None:
-            self._on_step(self._step, self.steps, float(loss))
+            self._on_step(self._step, self.steps, value)
 
     def _end_epoch(self) -> None:
         losses = self.validate()

@@ -9,12 +9,16 @@ from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from time import monotonic
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 __all__ = ["Outcome", "run_tasks"]
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+_NONE = object()
+_STARTUP_SECONDS = 900.0
+_READY = "ready"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +39,7 @@ def run_tasks(function: Callable[[T], R], tasks: Iterable[T], *, workers: int, t
         function: importable by name; tasks and results can be pickled.
         tasks: may be endless.
         workers: processes; 0 runs the tasks in this one, without protection.
-        timeout: wall seconds after which a worker counts as hanging.
+        timeout: wall seconds of one task after which its worker counts as hanging; starting up does not count.
 
     Yields:
         Outcomes, in the order in which they come.
@@ -60,14 +64,16 @@ def run_tasks(function: Callable[[T], R], tasks: Iterable[T], *, workers: int, t
                 if outcome is None:
                     continue
                 yield outcome
-                if worker.lost:
-                    worker.end()
-                    worker = team[team.index(worker)] = _Worker(function)
-                try:
-                    worker.give(next(queue), timeout)
-                except StopIteration:
+                following = next(queue, _NONE)
+                if worker.lost or following is _NONE:
                     worker.end()
                     team.remove(worker)
+                if following is _NONE:
+                    continue
+                if worker.lost:
+                    worker = _Worker(function)
+                    team.append(worker)
+                worker.give(cast(T, following), timeout)
     finally:
         for worker in team:
             worker.end()
@@ -92,10 +98,13 @@ class _Worker(Generic[T, R]):
         theirs.close()
         self.deadline = 0.0
         self.lost = False
+        self._ready = False
         self._task: T
+        self._timeout = 0.0
 
     def give(self, task: T, timeout: float) -> None:
-        self._task, self.deadline = task, monotonic() + timeout
+        self._task, self._timeout = task, timeout
+        self.deadline = monotonic() + (timeout if self._ready else _STARTUP_SECONDS)
         with suppress(OSError):  # it died just now: ``outcome`` will find the connection at its end
             self.connection.send(task)
 
@@ -103,11 +112,15 @@ class _Worker(Generic[T, R]):
         """The outcome of the task, if there is one."""
         if ready:
             try:
-                result, error = self.connection.recv()
+                message = self.connection.recv()
             except (EOFError, OSError):
                 self.lost = True
                 self.process.join(5)
                 return Outcome(self._task, None, f"the worker died with exit code {self.process.exitcode}")
+            if message == _READY:
+                self._ready, self.deadline = True, monotonic() + self._timeout
+                return None
+            result, error = message
             return Outcome(self._task, result, error)
         if monotonic() > self.deadline:
             self.lost = True
@@ -122,13 +135,8 @@ class _Worker(Generic[T, R]):
 
 def _serve(connection: Connection[Any, Any], function: Callable[[Any], Any]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides what it means
-    while True:
-        try:
-            task = connection.recv()
-        except (EOFError, OSError):
-            return
-        outcome = _attempt(function, task)
-        try:
+    with suppress(EOFError, OSError):  # the parent is gone, or waits no longer
+        connection.send(_READY)
+        while True:
+            outcome = _attempt(function, connection.recv())
             connection.send((outcome.result, outcome.error))
-        except OSError:  # nobody waits for it any more
-            return

@@ -1,0 +1,191 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from revibranch.branching.brancher import attach, optimize
+from revibranch.branching.policy import PathStep
+from revibranch.branching.settings import apply_settings
+from revibranch.branching.state import BranchState
+from revibranch.cli import main
+from revibranch.gnn.checkpoint import load_checkpoint
+from revibranch.gnn.training.collect import CollectPolicy, SolveReport, collect, pseudocost_scores
+from revibranch.gnn.training.recipe import Recipe, SampleSettings, load_recipe
+from revibranch.gnn.training.samples import Shard
+
+from ..states import random_state
+from .shards import RECIPE
+
+FAMILY, SIZE = "auction", "40x200"  # some tens of nodes in a fraction of a second
+
+
+def small(**samples: object) -> Recipe:
+    return Recipe.model_validate(
+        {
+            **RECIPE,
+            "instances": {"family": FAMILY, "size": SIZE},
+            "samples": {"training": 6, "validation": 3, "per_instance": 3, "probability": 0.3, "node_limit": 40, **samples},
+        }
+    )
+
+
+class Watched(CollectPolicy):
+    """Notes what the plugin says of each decision, beside what is recorded."""
+
+    def __init__(self, settings: SampleSettings) -> None:
+        super().__init__(settings, (0,))
+        self.seen: list[tuple[BranchState, list[tuple[int, int]], int]] = []
+
+    def remember(self, state: BranchState, path: object, choice: int) -> int:
+        steps: list[PathStep] = list(path)  # type: ignore[call-overload]
+        self.seen.append((state.copy(), [(step.node, step.child) for step in steps], choice))
+        return super().remember(state, steps, choice)
+
+
+def test_recorded_ancestors_are_the_real_path(tmp_path: Path) -> None:
+    recipe = small(shallow_probability=0.3, per_instance=100)
+    deepest = 0
+    for seed in (1, 3):
+        model = recipe.instances.generate(seed).to_model()
+        apply_settings(model, "clean")
+        policy = Watched(recipe.samples)
+        attach(model, policy, strict=True)
+        optimize(model)
+        policy.recorder.write(tmp_path / f"{seed}.npz", {})
+        shard = Shard(tmp_path / f"{seed}.npz")
+        seen = {state.node.number: (state, path, choice) for state, path, choice in policy.seen}
+        for decision in range(len(shard)):
+            stored = shard.state(decision)
+            state, path, choice = seen[stored.node.number]
+            for name in ("variable_features", "row_features", "edge_variables", "edge_rows", "edge_order", "edge_values", "candidates"):
+                np.testing.assert_array_equal(getattr(stored, name), getattr(state, name), err_msg=name)
+            assert stored.node == state.node
+            assert int(shard.choice[decision]) == choice
+            ancestors = shard.ancestors(decision)
+            assert [(shard.state(step.decision).node.number, step.child) for step in ancestors] == path
+            assert len(path) == state.node.depth  # nobody else branched
+            deepest = max(deepest, len(path))
+    assert deepest >= 3
+
+
+def test_samples_hold_the_experts_scores_and_choice(tmp_path: Path) -> None:
+    [path, *_] = collect(small(), tmp_path, "training", workers=0)
+    shard = Shard(path)
+    assert len(shard.samples) >= 1
+    for sample in shard.samples.tolist():
+        scores = shard.scores(sample)
+        assert np.isfinite(scores).sum() >= 2
+        assert int(shard.choice[sample]) == int(np.nanargmax(scores))
+    others = sorted(set(range(len(shard))) - set(shard.samples.tolist()))
+    for decision in others:
+        assert np.isnan(shard.scores(decision)).all()
+        assert int(shard.choice[decision]) == int(pseudocost_scores(shard.state(decision)).argmax())
+
+
+def test_collection_is_repeatable_and_the_same_on_workers(tmp_path: Path) -> None:
+    recipe = small(training=3)
+    runs = [collect(recipe, tmp_path / str(workers), "training", workers=workers) for workers in (0, 2)]
+    names = [[path.name for path in run] for run in runs]
+    assert names[0] == names[1]
+    for one, other in zip(*runs, strict=True):
+        assert one.read_bytes() == other.read_bytes()
+
+
+def test_good_shards_are_kept_and_damaged_ones_made_again(tmp_path: Path) -> None:
+    recipe = small()
+    paths = collect(recipe, tmp_path, "training", workers=0)
+    whole = [path.read_bytes() for path in paths]
+    paths[0].write_bytes(whole[0][:-50])
+    reports: list[SolveReport] = []
+    assert collect(recipe, tmp_path, "training", workers=0, on_report=reports.append) == paths
+    assert [path.read_bytes() for path in paths] == whole
+    assert sum(not report.reused for report in reports) == 1
+    # More samples of the same kind only take further instances; samples of another kind are refused.
+    more = small(training=7)
+    assert collect(more, tmp_path, "training", workers=0)[: len(paths)] == paths
+    with pytest.raises(ValueError, match="other settings"):
+        collect(small(probability=0.4), tmp_path, "training", workers=0)
+
+
+def test_no_more_samples_of_an_instance_than_asked_for(tmp_path: Path) -> None:
+    for path in collect(small(per_instance=2), tmp_path, "training", workers=0):
+        assert 1 <= len(Shard(path).samples) <= 2
+
+
+def test_too_few_instances_are_an_error(tmp_path: Path) -> None:
+    recipe = small(training=10_000)
+    recipe = recipe.model_copy(update={"instances": recipe.instances.model_copy(update={"limit": 1})})
+    with pytest.raises(ValueError, match="1 training instances hold"):
+        collect(recipe, tmp_path, "training", workers=0)
+
+
+def test_pseudocost_scores_by_hand() -> None:
+    state = random_state(0, n_candidates=2).copy()
+    features = state.variable_features
+    features.flags.writeable = True
+    first, second = state.candidates.tolist()
+    features[first, [9, 19, 20]] = 0.25, 8.0, 4.0  # 2 * 3
+    features[second, [9, 19, 20]] = 0.5, 0.0, np.nan  # both gains at SCIP's epsilon
+    assert pseudocost_scores(state) == pytest.approx([6.0, 1e-12])
+
+
+def write_recipe(folder: Path) -> Path:
+    path = folder / "tiny.toml"
+    path.write_text(
+        f"""name = "tiny"
+[instances]
+family = "{FAMILY}"
+size = "{SIZE}"
+[samples]
+training = 8
+validation = 4
+per_instance = 5
+probability = 0.5
+[network]
+width = 8
+heads = 2
+history_length = 3
+[optimiser]
+epochs = 2
+batch = 4
+"""
+    )
+    return path
+
+
+@pytest.mark.slow
+def test_train_from_recipe_to_checkpoint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe, out = write_recipe(tmp_path), tmp_path / "run"
+    assert main(["train", str(recipe), "--out", str(out), "--set", "seed=4"]) == 0
+    printed = capsys.readouterr()
+    assert "tiny.safetensors" in printed.out
+    assert "epoch 2" in printed.err
+    network, description = load_checkpoint(out / "tiny.safetensors")
+    assert network.config.history_length == 3
+    assert description.family == FAMILY
+    assert description.seeds[0] == 4
+    assert description.samples["training"] >= 8
+    assert description.samples["training_decisions"] >= description.samples["training"]
+    assert "seed=4" in description.recipe
+    assert description.scip_version
+    assert len(json.loads((out / "epochs.json").read_text())) == 2
+
+    assert main(["train", str(recipe), "--out", str(out), "--set", "seed=4"]) == 2
+    assert "--resume" in capsys.readouterr().err
+    data = (out / "tiny.safetensors").read_bytes()
+    assert main(["train", str(recipe), "--out", str(out), "--set", "seed=4", "--resume"]) == 0
+    again, _ = load_checkpoint(out / "tiny.safetensors")
+    assert all((value == network.state_dict()[name]).all() for name, value in again.state_dict().items())
+    assert len(data) == len((out / "tiny.safetensors").read_bytes())
+
+
+def test_wrong_input_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = write_recipe(tmp_path)
+    for arguments in (["nowhere.toml"], [str(recipe), "--set", "optimiser.epoch=1"], [str(recipe), "--set", "nonsense"]):
+        assert main(["train", *arguments, "--out", str(tmp_path / "run")]) == 2
+        assert len(capsys.readouterr().err.strip().splitlines()) == 1
+    assert not (tmp_path / "run").exists()
+    load_recipe(recipe)

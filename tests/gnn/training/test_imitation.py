@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+
+from revibranch.gnn.training.batches import SampleSet
+from revibranch.gnn.training.imitation import Imitation, one_cycle
+from revibranch.gnn.training.interruption import Interrupted
+from revibranch.gnn.training.recipe import OptimiserSettings, Recipe
+from revibranch.gnn.training.state import StateError
+
+from .shards import recipe, with_history, write_shards
+
+
+def learner(folder: Path, settings: Recipe, **observers: object) -> Imitation:
+    data = folder / "data"
+    if not data.exists():
+        data.mkdir()
+        write_shards(data, 4)
+    paths = [data / f"{seed}.npz" for seed in range(4)]
+    length = settings.network.history_length
+    return Imitation(settings, SampleSet(paths[:3], length), SampleSet(paths[3:], length), folder / "state", **observers)  # type: ignore[arg-type]
+
+
+def test_the_loss_falls_on_a_tiny_set(tmp_path: Path) -> None:
+    run = learner(tmp_path, recipe(epochs=25))
+    run.run()
+    assert run.reports[-1].training_loss < 0.25 * run.reports[0].training_loss
+
+
+@pytest.mark.parametrize("length", [0, 4])
+@pytest.mark.parametrize("stop", [2, 5, 7])  # within an epoch of five steps, at its end, within the second one
+def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path: Path, length: int, stop: int) -> None:
+    settings = with_history(recipe(), length)
+    (tmp_path / "whole").mkdir()
+    whole = learner(tmp_path / "whole", settings)
+    expected = whole.run().state_dict()
+
+    def interrupt(step: int, steps: int, loss: float) -> None:
+        if step == stop:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    (tmp_path / "parts").mkdir()
+    with pytest.raises(Interrupted) as caught:
+        learner(tmp_path / "parts", settings, on_step=interrupt).run()
+    assert caught.value.number == signal.SIGTERM
+    torch.manual_seed(stop)  # the random state of the process must not matter
+    resumed = learner(tmp_path / "parts", settings)
+    found = resumed.run(resume=True).state_dict()
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        assert torch.equal(found[name], value), name
+    assert resumed.reports == whole.reports
+
+
+def test_the_best_weights_are_those_of_the_best_epoch(tmp_path: Path) -> None:
+    run = learner(tmp_path, recipe(epochs=15, learning_rate=0.05))
+    run.run()
+    assert run.best.loss == min(report.loss for report in run.reports)
+    assert run.best is not run.reports[-1]  # it overfits
+    assert run.validate() == pytest.approx((run.best.loss, run.best.accuracy_1, run.best.accuracy_5))
+
+
+def test_a_finished_run_resumes_to_the_same_weights_at_once(tmp_path: Path) -> None:
+    expected = learner(tmp_path, recipe()).run().state_dict()
+
+    def never(step: int, steps: int, loss: float) -> None:
+        raise AssertionError("trained again")
+
+    found = learner(tmp_path, recipe(), on_step=never).run(resume=True).state_dict()
+    assert all(torch.equal(found[name], value) for name, value in expected.items())
+
+
+def test_a_state_of_another_recipe_or_a_damaged_one_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StateError, match="does not exist"):
+        learner(tmp_path, recipe()).run(resume=True)
+    learner(tmp_path, recipe()).run()
+    with pytest.raises(StateError, match="another recipe"):
+        learner(tmp_path, recipe(learning_rate=1e-4)).run(resume=True)
+    state = tmp_path / "state"
+    state.write_bytes(state.read_bytes()[:-10])
+    with pytest.raises(StateError, match="damaged"):
+        learner(tmp_path, recipe()).run(resume=True)
+
+
+def test_the_learning_rate_is_one_cycle() -> None:
+    settings = OptimiserSettings(learning_rate=1.0, warm_up=0.3)
+    rates = [one_cycle(step, 101, settings) for step in range(101)]
+    top = rates.index(max(rates))
+    assert rates[0] == pytest.approx(1 / 25)
+    assert max(rates) == pytest.approx(1.0, abs=1e-3)
+    assert 28 <= top <= 31
+    assert rates[:top] == sorted(rates[:top])
+    assert rates[top:] == sorted(rates[top:], reverse=True)
+    assert rates[-1] == pytest.approx(1 / 250_000)

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from revibranch.gnn.training.recipe import RecipeError, load_recipe
+
+SHIPPED = sorted((Path(__file__).parents[3] / "recipes").glob("*.toml"))
+MINIMAL = 'name = "x"\n[instances]\nfamily = "setcover"\nsize = "20x40"\n'
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "recipe.toml"
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_shipped_recipes_load_and_bear_their_files_name(path: Path) -> None:
+    assert load_recipe(path).name == path.stem
+
+
+@pytest.mark.parametrize(
+    ("override", "unknown", "nearest"),
+    [
+        ("optimiser.learing_rate=1", "optimiser.learing_rate", "learning_rate"),
+        ("optimizer.epochs=1", "optimizer", "optimiser"),
+        ("network.widht=8", "network.widht", "width"),
+        ("samples.trainig=8", "samples.trainig", "training"),
+    ],
+)
+def test_an_unknown_key_names_its_nearest(tmp_path: Path, override: str, unknown: str, nearest: str) -> None:
+    with pytest.raises(RecipeError, match=f"unknown key '{unknown}'; did you mean '{nearest}'") as caught:
+        load_recipe(write(tmp_path, MINIMAL), [override])
+    assert "\n" not in str(caught.value)
+
+
+def test_overrides_take_toml_values_and_bare_words(tmp_path: Path) -> None:
+    overrides = [
+        "optimiser.learning_rate=5e-4",
+        "network.variable_columns=['objective', 'solution_value']",
+        "samples.settings=dfs",
+        "instances.parameters.density=0.1",
+        "seed = 3",
+    ]
+    recipe = load_recipe(write(tmp_path, MINIMAL), overrides)
+    assert recipe.optimiser.learning_rate == 5e-4
+    assert list(recipe.network.variable_columns) == ["objective", "solution_value"]
+    assert recipe.samples.settings == "dfs"
+    assert recipe.instances.parameters == {"density": 0.1}
+    assert recipe.seed == 3
+
+
+@pytest.mark.parametrize(
+    ("override", "complaint"),
+    [
+        ("optimiser.epochs=0", "optimiser.epochs"),
+        ("optimiser.epochs=2.5", "optimiser.epochs"),
+        ("optimiser.learning_rate=nan", "optimiser.learning_rate"),
+        ("instances.family=setcovr", "setcover"),
+        ("instances.size=20y", "setcover has sizes"),
+        ("instances.parameters.densty=0.1", "densty"),
+        ("instances.validation_seed=1000001", "apart"),
+        ("samples.settings=clena", "unknown settings"),
+        ("network.width=7", "width 7"),
+        ("name=../x", "name"),
+        ("seed", "expected key=value"),
+        ("name.x=1", "no section"),
+        ("learner=dqn", "learner"),
+    ],
+)
+def test_what_makes_no_sense_is_one_line(tmp_path: Path, override: str, complaint: str) -> None:
+    with pytest.raises(RecipeError, match=complaint) as caught:
+        load_recipe(write(tmp_path, MINIMAL), [override])
+    assert "\n" not in str(caught.value)
+
+
+def test_files_that_are_no_recipes(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="No such file"):
+        load_recipe(tmp_path / "nowhere.toml")
+    with pytest.raises(RecipeError, match="not valid TOML"):
+        load_recipe(write(tmp_path, "name = \n"))
+    (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(RecipeError, match="not valid TOML"):
+        load_recipe(tmp_path / "binary")
