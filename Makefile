@@ -14,14 +14,24 @@ export PATH := $(venv)/bin:$(PATH)
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
 stamp := $(venv)/.installed
+peers_stamp := $(venv)/.peers
 sources := pyproject.toml constraints.txt meson.build csrc/meson.build
 build_tools := meson-python meson ninja cython numpy
 demo_problem := tests/data/demo/setcover-400x750-s1.lp.gz
 
-.PHONY: help install demo test test-all lint bench clean
+# A second environment: SCIP 9 below the same sources, and no torch. $(venv) without the learner's tests.
+scip9 := $(venv)-scip9
+scip9_tests := tests/branching tests/instances tests/benchmarks tests/cli tests/test_correctness.py
+
+# The committed table of SCIP's own rules: benchmarks/RESULTS.md says how it came about.
+results := benchmarks/results/scip-rules
+results_families := setcover:200x300 auction:40x200 independent-set:200 facility:30x20 knapsack:30x4
+results_rules := default relpscost pscost mostinf random inference vanillafullstrong fullstrong
+
+.PHONY: help install demo test test-scip9 test-all lint bench results clean
 
 help: ## show the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 install: $(stamp) ## set up the virtual environment, as all targets below do
 
@@ -31,7 +41,10 @@ demo: $(stamp) ## solve a set cover with the shipped policy, beside SCIP's own r
 test: $(stamp) ## run the fast tests
 	python -m pytest
 
-test-all: $(stamp) ## run all tests, trainings included
+test-scip9: $(scip9)/.installed ## run the fast tests of the solver's side with SCIP 9 and without torch
+	python -m pytest $(scip9_tests)
+
+test-all: $(stamp) $(peers_stamp) test-scip9 ## run all tests: trainings, comparisons with peers, SCIP 9
 	python -m pytest -m ''
 
 lint: $(stamp) build/typing/revibranch ## check style, formatting and types
@@ -42,15 +55,35 @@ lint: $(stamp) build/typing/revibranch ## check style, formatting and types
 bench: $(stamp) ## measure the speed of the state extraction
 	python -m revibranch.benchmarks.extraction
 
-clean: ## remove the virtual environment and everything built
-	rm -rf $(venv) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+results: $(stamp) ## compare SCIP's own rules on five families (an hour); runs that are there are not done again
+	revibranch evaluate $(addprefix --instances ,$(addsuffix :0-19,$(results_families))) \
+		$(addprefix --policy scip:,$(results_rules)) --seeds 0-2 --settings clean --time-limit 60 --out $(results).parquet
+	{ cat $(results).md && revibranch report $(results).parquet | sed 1d; } > benchmarks/RESULTS.md
+
+clean: ## remove the virtual environments and everything built
+	rm -rf $(venv) $(scip9) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 # The build directory bears the environment's name: two environments of one checkout must not share one.
+install_editable = python -m pip install --quiet --constraint $(1) --no-build-isolation \
+	--config-settings=build-dir=build/$(subst /,_,$(VENV))$(2) --editable
+
 $(stamp): $(sources)
 	test -x $(venv)/bin/python || $(PYTHON) -m venv $(venv)
 	python -m pip install --quiet --constraint constraints.txt pip $(build_tools)
-	python -m pip install --quiet --constraint constraints.txt --no-build-isolation \
-		--config-settings=build-dir=build/$(subst /,_,$(VENV)) --editable '.[bench,test,lint]'
+	$(call install_editable,constraints.txt) '.[train,bench,test,lint]'
+	touch $@
+
+# Other implementations that tests compare with. Few need them, so only `make test-all` installs them.
+$(peers_stamp): $(stamp)
+	$(call install_editable,constraints.txt) '.[peers]'
+	touch $@
+
+test-scip9 $(scip9)/.installed: export PATH := $(scip9)/bin:$(PATH)
+$(scip9)/.installed: $(sources) constraints-scip9.txt
+	test -x $(scip9)/bin/python || $(PYTHON) -m venv $(scip9)
+	grep -iv '^pyscipopt==' constraints.txt | cat - constraints-scip9.txt > $(scip9)/constraints.txt
+	python -m pip install --quiet --constraint $(scip9)/constraints.txt pip $(build_tools)
+	$(call install_editable,$(scip9)/constraints.txt,-scip9) '.[bench,test]'
 	touch $@
 
 # mypy sees the rooms where an installation puts them.

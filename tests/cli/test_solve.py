@@ -19,6 +19,7 @@ from revibranch.cli import main
 
 DATA = Path(__file__).parents[1] / "data"
 MISC03 = DATA / "instances" / "misc03.mps"
+LSEU = DATA / "instances" / "lseu.mps"
 SET_COVER = DATA / "demo" / "setcover-400x750-s1.lp.gz"
 
 Capture = pytest.CaptureFixture[str]
@@ -40,7 +41,7 @@ def as_json(capfd: Capture, *arguments: object, code: int = 0) -> dict[str, Any]
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An untrained network: it branches badly, and the optimum must not care."""
-    import torch
+    torch = pytest.importorskip("torch")
 
     from revibranch.gnn.checkpoint import Description, save_checkpoint
     from revibranch.gnn.network import BranchingNetwork, NetworkConfig
@@ -55,13 +56,13 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_table_holds_the_numbers_of_bare_solves(capfd: Capture) -> None:
-    assert main(["solve", str(MISC03), "--policy", "scip:default", "--against", "scip:random", "--seed", "1"]) == 0
+    assert main(["solve", str(LSEU), "--policy", "scip:default", "--against", "scip:random", "--seed", "1"]) == 0
     output = capfd.readouterr()
     assert output.err == ""
     for rule in ("default", "random"):
         model = Model()
         model.hideOutput()
-        model.readProblem(str(MISC03))
+        model.readProblem(str(LSEU))
         for name in ("randomseedshift", "permutationseed", "lpseed"):
             model.setParam(f"randomization/{name}", 1)
         if rule != "default":
@@ -69,15 +70,15 @@ def test_table_holds_the_numbers_of_bare_solves(capfd: Capture) -> None:
         model.optimize()
         (line,) = [line.split() for line in output.out.splitlines() if line.startswith(f" scip:{rule} ")]
         counts = (model.getNTotalNodes(), model.getNLPIterations(), model.getNStrongbranchLPIterations())
-        assert line[:6] == [f"scip:{rule}", "optimal", "3360", *(f"{count:,}" for count in counts)]
+        assert line[:6] == [f"scip:{rule}", "optimal", "1120", *(f"{count:,}" for count in counts)]
         assert line[-1] == "-", "SCIP's own rules spend no time in a policy"
 
 
 def test_single_run_is_told_in_words(capfd: Capture) -> None:
-    assert main(["solve", str(MISC03), "--policy", "scip:pscost"]) == 0
+    assert main(["solve", str(LSEU), "--policy", "scip:pscost"]) == 0
     text = capfd.readouterr().out
-    assert text.startswith(f"{MISC03}: optimal\n")
-    assert {"3360", "scip:pscost"} <= set(text.split())
+    assert text.startswith(f"{LSEU}: optimal\n")
+    assert {"1120", "scip:pscost"} <= set(text.split())
     assert "policy" not in text
 
 
@@ -107,7 +108,7 @@ def test_json_is_one_object_without_infinities(capfd: Capture) -> None:
 
 def test_same_seed_same_tree(capfd: Capture) -> None:
     def counts(seed: int) -> tuple[int, int]:
-        (row,) = as_json(capfd, MISC03, "--policy", "scip:random", "--settings", "clean", "--seed", seed)["runs"]
+        (row,) = as_json(capfd, LSEU, "--policy", "scip:random", "--settings", "clean", "--seed", seed)["runs"]
         return row["nodes"], row["lp_iterations"]
 
     assert counts(1) == counts(1)
@@ -115,9 +116,9 @@ def test_same_seed_same_tree(capfd: Capture) -> None:
 
 
 def test_gzipped_file_is_the_same_problem(tmp_path: Path, capfd: Capture) -> None:
-    packed = tmp_path / "misc03.mps.gz"
-    packed.write_bytes(gzip.compress(MISC03.read_bytes()))
-    plain, zipped = (as_json(capfd, path, "--policy", "scip:pscost")["runs"][0] for path in (MISC03, packed))
+    packed = tmp_path / "lseu.mps.gz"
+    packed.write_bytes(gzip.compress(LSEU.read_bytes()))
+    plain, zipped = (as_json(capfd, path, "--policy", "scip:pscost")["runs"][0] for path in (LSEU, packed))
     for column in ("instance", "objective", "nodes", "lp_iterations"):
         assert plain[column] == zipped[column]
 
@@ -167,15 +168,15 @@ def test_rules_that_disagree_fail_the_command_loudly(monkeypatch: pytest.MonkeyP
 
     def wrong(*arguments: Any, **options: Any) -> Any:
         row = honest(*arguments, **options)
-        return replace(row, objective=3361.0, primal_bound=3361.0, dual_bound=3361.0) if row.policy == "scip:random" else row
+        return replace(row, objective=1121.0, primal_bound=1121.0, dual_bound=1121.0) if row.policy == "scip:random" else row
 
     monkeypatch.setattr(module, "run", wrong)
-    assert main(["solve", str(MISC03), "--policy", "scip:default", "--against", "scip:random"]) == 1
+    assert main(["solve", str(LSEU), "--policy", "scip:default", "--against", "scip:random"]) == 1
     complaint = capfd.readouterr().err
     assert "WRONG RESULT" in complaint
-    assert "optimum 3360" in complaint
-    assert "optimum 3361" in complaint
-    assert as_json(capfd, MISC03, "--policy", "scip:default", "--against", "scip:random", code=1)["agree"] is False
+    assert "optimum 1120" in complaint
+    assert "optimum 1121" in complaint
+    assert as_json(capfd, LSEU, "--policy", "scip:default", "--against", "scip:random", code=1)["agree"] is False
 
 
 # ---- Ctrl-C ----------------------------------------------------------------------------------------------------------
