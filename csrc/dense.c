@@ -8,7 +8,6 @@
 REVI_INLINE void tile(const revi_layer *layer, int column, const float *x, int64_t x_stride, float *y, int64_t y_stride,
                       int relu, int n_rows, int n_vectors)
 {
-    const revi_f32v zero = {0};
     revi_f32v sums[3][4], weights[4];
     REVI_UNROLL for (int v = 0; v < n_vectors; ++v) {
         memcpy(&weights[v], layer->bias + column + v * LANES, sizeof(revi_f32v));
@@ -25,8 +24,8 @@ REVI_INLINE void tile(const revi_layer *layer, int column, const float *x, int64
     }
     REVI_UNROLL for (int r = 0; r < n_rows; ++r)
         REVI_UNROLL for (int v = 0; v < n_vectors; ++v) {
-            if (relu)
-                sums[r][v] = (revi_f32v)((revi_i32v)sums[r][v] & (sums[r][v] > zero));
+            if (relu) /* y + |y| is 2 y or 0, see halfconv_kernel.h */
+                sums[r][v] = 0.5f * (sums[r][v] + (revi_f32v)((revi_i32v)sums[r][v] & 0x7fffffff));
             memcpy(y + r * y_stride + column + v * LANES, &sums[r][v], sizeof(revi_f32v));
         }
 }

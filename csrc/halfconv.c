@@ -9,6 +9,8 @@
 #define VEC revi_f32v
 #define HALF revi_f32h
 #define MASK revi_i32v
+#define MAGNITUDE 0x7fffffff /* all bits but the sign's */
+#define SIGN 31
 #define LANES 8
 #define NAME(name) f32_##name
 #define ROOT sqrtf
@@ -18,6 +20,8 @@
 #define VEC revi_f64v
 #define HALF revi_f64h
 #define MASK revi_i64v
+#define MAGNITUDE 0x7fffffffffffffff
+#define SIGN 63
 #define LANES 4
 #define NAME(name) f64_##name
 #define ROOT sqrt

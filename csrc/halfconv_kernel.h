@@ -1,5 +1,5 @@
-/* Body of the half-convolution for one type; included by halfconv.c once per type with REAL, VEC, HALF, MASK, LANES, NAME
- * and ROOT defined, and undefines them.
+/* Body of the half-convolution for one type; included by halfconv.c once per type with REAL, VEC, HALF, MASK,
+ * MAGNITUDE, SIGN, LANES, NAME and ROOT defined, and undefines them.
  *
  * `blocks` is the number of vectors in a width. Where it is a compile-time constant (the widths people use) the loops over
  * blocks unroll, and everything of one edge stays in registers.
@@ -19,10 +19,18 @@ REVI_INLINE void NAME(store)(REAL *to, VEC value)
     memcpy(to, &value, sizeof(value));
 }
 
-/* The value where the condition holds, 0 elsewhere (C, unlike C++, has no `?:` on vectors). */
-REVI_INLINE VEC NAME(where)(MASK condition, VEC value)
+/* ReLU without a comparison, which compilers take apart lane by lane where a vector is wider than the machine's:
+ * y + |y| is 2 y or 0, exactly. NaN passes, as through any other ReLU. */
+REVI_INLINE VEC NAME(positive)(VEC y)
 {
-    return (VEC)((MASK)value & condition);
+    return (REAL)0.5 * (y + (VEC)((MASK)y & MAGNITUDE));
+}
+
+/* The value where y > 0, 0 elsewhere: 0 - y has its sign bit set for just these. */
+REVI_INLINE VEC NAME(where_positive)(VEC y, VEC value)
+{
+    const VEC zero = {0};
+    return (VEC)((MASK)value & ((MASK)(zero - y) >> SIGN));
 }
 
 REVI_INLINE REAL NAME(total)(VEC value)
@@ -31,7 +39,10 @@ REVI_INLINE REAL NAME(total)(VEC value)
     memcpy(&low, &value, sizeof(low));
     memcpy(&high, (const char *)&value + sizeof(low), sizeof(high));
     low += high;
-    return LANES == 8 ? (low[0] + low[2]) + (low[LANES / 4 - 1] + low[LANES / 2 - 1]) : low[0] + low[1];
+    REAL sum = low[0] + low[1];
+    REVI_UNROLL for (int lane = 2; lane < LANES / 2; lane += 2)
+        sum += low[lane] + low[lane + 1];
+    return sum;
 }
 
 /* Edges at a time. The norm of an edge is a chain of slow steps (a sum across lanes, a root, a division); going through a
@@ -80,7 +91,7 @@ REVI_INLINE void NAME(forward)(const revi_graph *graph, const REAL *values, cons
             for (int k = 0; k < count; ++k) {
                 REVI_UNROLL for (int b = 0; b < blocks; ++b) {
                     const VEC y = x[k * blocks + b] * scale[k] * NAME(load)(gamma + b * LANES) + NAME(load)(beta + b * LANES);
-                    sum[b] += NAME(where)(~(y <= zero), y); /* NaN passes, as through any other ReLU */
+                    sum[b] += NAME(positive)(y);
                 }
             }
         }
@@ -117,7 +128,7 @@ REVI_INLINE void NAME(backward)(const revi_graph *graph, const REAL *values, con
                     const VEC normal = x[k * blocks + b] * scale[k];
                     const VEC weight = NAME(load)(gamma + b * LANES);
                     const VEC y = normal * weight + NAME(load)(beta + b * LANES);
-                    const VEC through = NAME(where)(~(y <= zero), upstream[b]);
+                    const VEC through = NAME(where_positive)(y, upstream[b]);
                     beta_sum[b] += through;
                     gamma_sum[b] += through * normal;
                     products += through * weight * normal;
@@ -154,6 +165,8 @@ REVI_INLINE void NAME(backward)(const revi_graph *graph, const REAL *values, con
 #undef VEC
 #undef HALF
 #undef MASK
+#undef MAGNITUDE
+#undef SIGN
 #undef LANES
 #undef NAME
 #undef ROOT
