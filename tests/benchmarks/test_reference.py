@@ -1,14 +1,15 @@
 from __future__ import annotations
 
 import pytest
-import torch
 
-from revibranch.benchmarks.reference import VARIANTS, EagerHalfConvolution, variant_of
-from revibranch.benchmarks.training_speed import measure
-from revibranch.gnn.batch import GraphBatch
-from revibranch.gnn.network import BranchingNetwork, NetworkConfig
+torch = pytest.importorskip("torch")
 
-from ..gnn.states import random_state
+from revibranch.benchmarks.reference import VARIANTS, EagerHalfConvolution, variant_of  # noqa: E402
+from revibranch.benchmarks.training_speed import measure  # noqa: E402
+from revibranch.gnn.batch import GraphBatch  # noqa: E402
+from revibranch.gnn.network import BranchingNetwork, NetworkConfig  # noqa: E402
+
+from ..gnn.states import random_state  # noqa: E402
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
