@@ -176,5 +176,8 @@ class BranchState:
 
     def copy(self) -> BranchState:
         """A state with arrays of its own, which no later ``update`` changes."""
-        values: list[Any] = [getattr(self, field.name) for field in fields(self)]
-        return BranchState(*(value.copy() if isinstance(value, np.ndarray) else value for value in values))
+        values: list[Any] = []
+        for field in fields(self):
+            value = getattr(self, field.name)
+            values.append(value.copy() if isinstance(value, np.ndarray) else value)
+        return BranchState(*values)
