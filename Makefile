@@ -73,9 +73,9 @@ $(stamp): $(sources)
 	$(call install_editable,constraints.txt) '.[train,bench,test,lint]'
 	touch $@
 
-# Other implementations that tests compare with. Few need them, so only `make test-all` installs them.
+# Other implementations that tests compare with, and Ray. Few need them, so only `make test-all` installs them.
 $(peers_stamp): $(stamp)
-	$(call install_editable,constraints.txt) '.[peers]'
+	$(call install_editable,constraints.txt) '.[peers,ray]'
 	touch $@
 
 test-scip9 $(scip9)/.installed: export PATH := $(scip9)/bin:$(PATH)

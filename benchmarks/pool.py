@@ -31,13 +31,15 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
-__all__ = ["Outcome", "Pool", "ProcessPool"]
+__all__ = ["CAUSE_LENGTH", "ONE_THREAD", "Outcome", "Pool", "ProcessPool"]
 
 J = TypeVar("J")
 R = TypeVar("R")
 
-_ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
-_CAUSE_LENGTH = 1000
+ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+"""What tells a process's libraries to take one thread."""
+CAUSE_LENGTH = 1000
+"""Characters of a cause that are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,9 @@ class Pool(Protocol):
     def cancel(self) -> None:
         """Start nothing more and give up what runs; ``run`` then hands out what had finished and ends."""
 
+    def close(self) -> None:
+        """Let go of the workers."""
+
 
 class ProcessPool:
     """Processes of this machine, started afresh (spawn) with one thread each.
@@ -94,6 +99,9 @@ class ProcessPool:
     def cancel(self) -> None:
         """Start nothing more and give up what runs."""
         self._cancelled = True
+
+    def close(self) -> None:
+        """Nothing to let go of: a worker ends with its job."""
 
     def run(self, function: Callable[[J], R], jobs: Sequence[J], limit: Callable[[J], float]) -> Iterator[Outcome[J, R] | None]:
         """See ``Pool.run``."""
@@ -169,7 +177,7 @@ class _Worker:
         cause = f"worker killed by {signal.Signals(-(code or 0)).name}" if killed else f"worker ended with exit code {code}"
         words = self._log.read_text(errors="replace").strip()
         crash = words.find("Fatal Python error")
-        words = words[crash:][:_CAUSE_LENGTH] if crash >= 0 else words[-_CAUSE_LENGTH:]
+        words = words[crash:][:CAUSE_LENGTH] if crash >= 0 else words[-CAUSE_LENGTH:]
         lines = [line.strip() for line in words.splitlines() if line.strip()]
         return f"{cause}; last output: {' | '.join(lines)}" if lines else cause
 
@@ -188,9 +196,9 @@ def _start(process: SpawnProcess) -> None:
     in the worker's own code would come too late.
     """
     resource_tracker.ensure_running()  # it changes the mask when it starts
-    before = {name: os.environ.get(name) for name in _ONE_THREAD}
+    before = {name: os.environ.get(name) for name in ONE_THREAD}
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    os.environ.update(dict.fromkeys(_ONE_THREAD, "1"))
+    os.environ.update(dict.fromkeys(ONE_THREAD, "1"))
     try:
         process.start()
     finally:
@@ -221,7 +229,7 @@ def _serve(pipe: Connection, log: str) -> None:
         return
     except Exception as error:
         frame = traceback.extract_tb(error.__traceback__)[-1]
-        answer = (None, f"{type(error).__name__}: {error} ({Path(frame.filename).name}:{frame.lineno})"[:_CAUSE_LENGTH])
+        answer = (None, f"{type(error).__name__}: {error} ({Path(frame.filename).name}:{frame.lineno})"[:CAUSE_LENGTH])
     with contextlib.suppress(OSError):
         pipe.send(answer)
 

@@ -18,7 +18,7 @@ from rich.progress import Progress as ProgressBar
 
 from ..benchmarks.evaluate import Progress, list_jobs, wrong_results
 from ..benchmarks.evaluate import evaluate as run_evaluation
-from ..benchmarks.pool import ProcessPool
+from ..benchmarks.pool import Pool, ProcessPool
 from ..benchmarks.run import load
 from ..benchmarks.store import RunStore
 from ..branching.settings import SETTINGS
@@ -46,6 +46,15 @@ def _positive(_context: click.Context, parameter: click.Parameter, value: float)
     return value
 
 
+def _workers(context: click.Context, parameter: click.Parameter, value: str) -> int | str:  # noqa: ARG001
+    """A number of processes, ``ray``, or the address of a Ray cluster."""
+    if value == "ray" or value.startswith("ray://"):
+        return value
+    if not value.isascii() or not value.isdigit() or int(value) < 1:
+        raise click.BadParameter(f"{value!r} is no number of processes, nor ray or ray://HOST")
+    return int(value)
+
+
 @click.command()
 @click.option(
     "--instances",
@@ -61,7 +70,14 @@ def _positive(_context: click.Context, parameter: click.Parameter, value: float)
 @click.option(
     "--time-limit", type=float, default=3600.0, show_default=True, metavar="SECONDS", callback=_positive, help="CPU seconds a run."
 )
-@click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes, one thread each.")
+@click.option(
+    "--workers",
+    default="1",
+    show_default=True,
+    metavar="N|ray|ray://HOST",
+    callback=_workers,
+    help="Processes of one thread each, a Ray of this machine, or a Ray cluster.",
+)
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="Parquet file; what it has is not run again.")
 @click.option("--retry-errors", is_flag=True, help="Run again what failed in an earlier session.")
 @click.option("--json", "as_json", is_flag=True, help="Print a summary as one JSON object.")
@@ -73,7 +89,7 @@ def evaluate(
     seeds: list[int],
     settings: str,
     time_limit: float,
-    workers: int,
+    workers: int | str,
     out: Path,
     retry_errors: bool,
     as_json: bool,
@@ -89,15 +105,13 @@ def evaluate(
             load(policy)  # a misspelt rule or a broken checkpoint is to be noticed now, not in every run
         jobs = list_jobs(resolve_all(specs), policies, seeds, settings, time_limit)
         store = RunStore(out)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if workers > cores:
-        click.echo(f"revibranch: warning: {workers} workers on {cores} cores: times will mean nothing, node counts still do", err=True)
-    pool = ProcessPool(workers)
+    pool = _pool(workers)
     with store:
         with _ended_by_signals(pool) as received, _shown(len(jobs)) as show:
             progress = run_evaluation(jobs, store, pool, retry_errors=retry_errors, on_progress=show)
         rows = store.rows
         store.finish()
+    pool.close()
     wrong = wrong_results(rows.values())
     if as_json:
         click.echo(json.dumps(_summary(out, progress, wrong), indent=2))
@@ -119,6 +133,22 @@ def evaluate(
         context.exit(EXIT_FAILURE)
 
 
+def _pool(workers: int | str) -> Pool:
+    if isinstance(workers, str):
+        from ..benchmarks.ray_pool import RayPool
+
+        try:
+            return RayPool(None if workers == "ray" else workers)
+        except ModuleNotFoundError as error:
+            raise click.UsageError("--workers ray needs Ray: pip install 'revibranch[ray]'") from error
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            raise click.UsageError(f"no Ray cluster at {workers}: {' '.join(str(error).split())[:200]}") from error
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if workers > cores:
+        click.echo(f"revibranch: warning: {workers} workers on {cores} cores: times will mean nothing, node counts still do", err=True)
+    return ProcessPool(workers)
+
+
 def _summary(out: Path, progress: Progress, wrong: dict[str, list[str]]) -> dict[str, object]:
     return {
         "out": str(out),
@@ -131,7 +161,7 @@ def _summary(out: Path, progress: Progress, wrong: dict[str, list[str]]) -> dict
 
 
 @contextmanager
-def _ended_by_signals(pool: ProcessPool) -> Iterator[list[int]]:
+def _ended_by_signals(pool: Pool) -> Iterator[list[int]]:
     """SIGINT and SIGTERM end the evaluation in order; a second one ends it at once (finished rows are kept all the same)."""
     received: list[int] = []
 

@@ -9,6 +9,7 @@ import time
 import pytest
 
 from revibranch.benchmarks.pool import ProcessPool
+from revibranch.cli import main
 
 from . import jobs
 
@@ -84,3 +85,12 @@ def test_leaving_the_loop_leaves_no_process():
 def test_a_pool_needs_a_worker():
     with pytest.raises(ValueError, match="at least one worker"):
         ProcessPool(0)
+
+
+@pytest.mark.parametrize("workers", ["0", "-1", "many", "1.5", "ray:/x"])
+def test_nonsense_workers_are_one_line(workers, capsys, tmp_path):
+    code = main(["evaluate", "--instances", "a", "--policy", "scip:pscost", "--workers", workers, "--out", str(tmp_path / "r.parquet")])
+    assert code == 2
+    error = capsys.readouterr().err.strip()
+    assert "\n" not in error
+    assert "no number of processes" in error
