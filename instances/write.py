@@ -7,10 +7,12 @@ import hashlib
 import multiprocessing
 import signal
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -145,14 +147,15 @@ def _write_all(wanted: InstanceSet, seeds: Sequence[int], folder: Path, workers:
             finished(_write_one(wanted, seed, folder))
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(seeds)), mp_context=context, initializer=_ignore_interrupts) as pool:
+    with ProcessPoolExecutor(min(workers, len(seeds)), mp_context=context) as pool:
         running: set[Future[ManifestEntry]] = set()
         queue = iter(seeds)
         try:
             while True:
                 # A short queue: an interrupt then waits for a few files, not for all.
                 while len(running) < 2 * workers and (following := next(queue, None)) is not None:
-                    running.add(pool.submit(_write_one, wanted, following, folder))
+                    with _deaf_to_interrupts():
+                        running.add(pool.submit(_write_one, wanted, following, folder))
                 if not running:
                     return
                 done, running = wait(running, return_when=FIRST_COMPLETED)
@@ -191,6 +194,16 @@ def _write_one(wanted: InstanceSet, seed: int, folder: Path) -> ManifestEntry:
     )
 
 
-def _ignore_interrupts() -> None:
-    """Ctrl-C reaches all processes of a terminal; the parent decides what becomes of the workers' files."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+@contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Workers start as jobs are handed in, and inherit the mask.
+
+    Ctrl-C reaches all processes of a terminal; the parent decides what becomes of the workers' files. A worker that
+    masked the signal by itself would still hear it while it starts.
+    """
+    resource_tracker.ensure_running()  # it changes the mask when it starts
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
