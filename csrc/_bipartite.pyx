@@ -182,10 +182,9 @@ cdef class BipartiteBuffer:
         cdef SCIP_VAR** variables = scip_api.SCIPgetVars(scip)
         cdef int n_rows = scip_api.SCIPgetNLPRows(scip)
         cdef int n_variables = scip_api.SCIPgetNVars(scip)
-        cdef Py_ssize_t n_sides = 0, n_edges = 0, n_unsorted = 0, sides
+        cdef Py_ssize_t n_sides = 0, n_edges = 0, n_entries = 0, sides
         cdef double infinity = scip_api.SCIPinfinity(scip)
         cdef RowKey* keys
-        cdef SCIP_COL** unsorted
         cdef int i
         self.kept_run = scip_api.SCIPgetNRuns(scip)
         self.n_variables = n_variables
@@ -201,10 +200,7 @@ cdef class BipartiteBuffer:
                 sides = (keys[i].lhs > -infinity) + (keys[i].rhs < infinity)
                 n_sides += sides
                 n_edges += sides * keys[i].n_entries
-                keys[i].unsorted = -1
-                if not is_sorted(scip_api.SCIProwGetCols(rows[i]), keys[i].n_entries):
-                    keys[i].unsorted = n_unsorted
-                    n_unsorted += keys[i].n_entries
+                n_entries += keys[i].n_entries
         if n_edges >= 2**31:
             raise RuntimeError(f"the LP has {n_edges} edges, more than 32-bit places can count")
 
@@ -222,16 +218,8 @@ cdef class BipartiteBuffer:
         self.edge_order_array = _grown(self.edge_order_array, n_edges)
         memcpy(self.pointer_array.data, variables, n_variables * sizeof(SCIP_VAR*))
         self.n_sides = n_sides
-        self.unsorted_array = _grown(self.unsorted_array, n_unsorted)
-        unsorted = <SCIP_COL**> self.unsorted_array.data
+        self.unsorted_array = _grown(self.unsorted_array, n_entries)
         with nogil:
-            for i in range(n_rows):
-                if keys[i].unsorted >= 0:
-                    memcpy(
-                        unsorted + keys[i].unsorted,
-                        scip_api.SCIProwGetCols(rows[i]),
-                        keys[i].n_entries * sizeof(SCIP_COL*),
-                    )
             self.write_static_columns(variables)
             self.write_rows(rows, infinity)
             self.transpose()
@@ -270,11 +258,13 @@ cdef class BipartiteBuffer:
         cdef int32_t* edge_variables = <int32_t*> self.edge_variable_array.data
         cdef float* edge_values = <float*> self.edge_value_array.data
         cdef float* out = <float*> self.row_array.data
+        cdef SCIP_COL** unsorted = <SCIP_COL**> self.unsorted_array.data
         cdef SCIP_COL** columns
         cdef double* values
         cdef double norm, product, cosine, side, sign
-        cdef int64_t edge = 0, first
-        cdef int i, j, position, which, side_number = 0
+        cdef int64_t edge = 0, first, n_unsorted = 0
+        cdef int i, j, position, index, last, which, side_number = 0
+        cdef bint is_sorted
         offsets[0] = 0
         for i in range(self.n_lp_rows):
             columns = scip_api.SCIProwGetCols(rows[i])
@@ -282,6 +272,8 @@ cdef class BipartiteBuffer:
             norm = keys[i].norm if keys[i].norm > 0.0 else 1.0
             cosine = 0.0
             first = -1  # edges of this row's first side; the second side copies them
+            last = -1
+            is_sorted = True
             for which in range(2):
                 if which == 0:
                     if keys[i].lhs <= -infinity:
@@ -296,6 +288,9 @@ cdef class BipartiteBuffer:
                 if first < 0:
                     first = edge
                     for j in range(keys[i].n_entries):
+                        index = scip_api.SCIPcolGetIndex(columns[j])
+                        is_sorted = is_sorted and index > last
+                        last = index
                         position = scip_api.SCIPcolGetVarProbindex(columns[j])
                         if position < 0:
                             continue  # a column whose variable left the problem has no node to point at
@@ -315,6 +310,11 @@ cdef class BipartiteBuffer:
                 out += ROW_WIDTH
                 side_number += 1
                 offsets[side_number] = edge
+            keys[i].unsorted = -1
+            if not is_sorted:
+                keys[i].unsorted = n_unsorted
+                memcpy(unsorted + n_unsorted, columns, keys[i].n_entries * sizeof(SCIP_COL*))
+                n_unsorted += keys[i].n_entries
         self.n_edges = edge
 
     cdef void transpose(self) noexcept nogil:
@@ -511,16 +511,6 @@ cdef inline void read_key(SCIP_ROW* row, RowKey* key) noexcept nogil:
     key.rhs = scip_api.SCIProwGetRhs(row)
     key.constant = scip_api.SCIProwGetConstant(row)
     key.norm = scip_api.SCIProwGetNorm(row)
-
-
-cdef inline bint is_sorted(SCIP_COL** columns, int n_entries) noexcept nogil:
-    cdef int j, last = -1, index
-    for j in range(n_entries):
-        index = scip_api.SCIPcolGetIndex(columns[j])
-        if index < last:
-            return False
-        last = index
-    return True
 
 
 cdef inline double _bound(double value, double infinity) noexcept nogil:
