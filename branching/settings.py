@@ -40,6 +40,14 @@ RULES: tuple[str, ...] = (
 TOP_PRIORITY = 536_870_911
 """The highest priority SCIP accepts for a branching rule."""
 
+RULE_PRIORITY = TOP_PRIORITY - 1
+"""Priority of one of SCIP's own rules that was asked for: above all others, and one below ``TOP_PRIORITY``.
+
+SCIP's large neighbourhood heuristics copy the parameters into their sub-MIPs and there put the rule ``inference`` in front
+with ``TOP_PRIORITY``. A rule of the same priority would tie with it and change what the heuristics find: relpscost then
+differs from SCIP's default, although it is the same rule.
+"""
+
 
 def apply_settings(model: Model, name: str) -> None:
     """Set the parameters of the named set.
@@ -64,7 +72,7 @@ def apply_rule(model: Model, rule: str) -> None:
     if rule not in RULES:
         raise ValueError(f"unknown SCIP rule {rule!r}; known are {', '.join(RULES)}")
     if rule != "default":
-        model.setParam(f"branching/{rule}/priority", TOP_PRIORITY)
+        model.setParam(f"branching/{rule}/priority", RULE_PRIORITY)
 
 
 def apply_seed(model: Model, seed: int) -> None:

@@ -66,7 +66,7 @@ def test_table_holds_the_numbers_of_bare_solves(capfd: Capture) -> None:
         for name in ("randomseedshift", "permutationseed", "lpseed"):
             model.setParam(f"randomization/{name}", 1)
         if rule != "default":
-            model.setParam(f"branching/{rule}/priority", 536_870_911)
+            model.setParam(f"branching/{rule}/priority", 536_870_910)
         model.optimize()
         (line,) = [line.split() for line in output.out.splitlines() if line.startswith(f" scip:{rule} ")]
         counts = (model.getNTotalNodes(), model.getNLPIterations(), model.getNStrongbranchLPIterations())
