@@ -145,7 +145,7 @@ def start_up(repetitions: int = 5) -> dict[str, float]:
     """Median wall seconds of a process that solves a tiny problem, and of one that imports torch."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "tiny.mps"
-        families.get("setcover").generate("20x30", 0).to_model().writeProblem(str(path), verbose=False)
+        families.get("setcover").generate("50x100", 0).to_model().writeProblem(str(path), verbose=False)
         commands = {
             "solve, native network": [sys.executable, "-m", "revibranch", "solve", str(path)],
             "solve, SCIP's rule": [sys.executable, "-m", "revibranch", "solve", str(path), "--policy", "scip:default"],
@@ -180,13 +180,17 @@ def main(width: int, nodes: int, only: tuple[str, ...], seeds: int) -> None:
         if not timings.seconds:
             click.echo(f"| {family} {size}: no tree |")
             continue
-        decisions = max(1, sum(part.decisions for part in solves.statistics))
+        decisions = sum(part.decisions for part in solves.statistics)
         total = sum(part.total_seconds for part in solves.statistics)
         extraction = sum(part.extraction_seconds for part in solves.statistics)
         cells = [f"{family} {size} ({' / '.join(map(str, timings.sizes))})"]
         cells += [f"{timings.median(name):.2f}" for name in names]
         cells += [f"{timings.median('eager') / timings.median('native'):.0f}x"]
-        cells += [f"{1e3 * total / decisions:.2f}", f"{1e3 * extraction / decisions:.2f}", f"{100 * total / solves.solve_seconds:.1f} %"]
+        if decisions:
+            cells += [f"{1e3 * total / decisions:.2f}", f"{1e3 * extraction / decisions:.2f}"]
+            cells += [f"{100 * total / solves.solve_seconds:.1f} %"]
+        else:
+            cells += ["no tree", "-", "-"]
         click.echo("| " + " | ".join(cells) + " |")
     click.echo("\n| start-up | seconds |\n|---|---|")
     for name, seconds in start_up().items():
