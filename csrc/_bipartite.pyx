@@ -2,7 +2,7 @@
 """The LP's bipartite graph at a node, written into arrays that live as long as the solve."""
 
 from libc.math cimport INFINITY, NAN, fabs, floor
-from libc.string cimport memcmp, memcpy
+from libc.string cimport memcmp, memcpy, memset
 from libc.stdint cimport int32_t, int64_t
 
 cimport numpy as cnp
@@ -259,6 +259,8 @@ cdef class BipartiteBuffer:
         cdef float* edge_values = <float*> self.edge_value_array.data
         cdef float* out = <float*> self.row_array.data
         cdef SCIP_COL** unsorted = <SCIP_COL**> self.unsorted_array.data
+        # Edges of each variable, one place on: ``transpose`` adds them up.
+        cdef int64_t* counts = <int64_t*> self.variable_offset_array.data + 1
         cdef SCIP_COL** columns
         cdef double* values
         cdef double norm, product, cosine, side, sign
@@ -266,6 +268,7 @@ cdef class BipartiteBuffer:
         cdef int i, j, position, index, last, which, side_number = 0
         cdef bint is_sorted
         offsets[0] = 0
+        memset(self.variable_offset_array.data, 0, (self.n_variables + 1) * sizeof(int64_t))
         for i in range(self.n_lp_rows):
             columns = scip_api.SCIProwGetCols(rows[i])
             values = scip_api.SCIProwGetVals(rows[i])
@@ -295,6 +298,7 @@ cdef class BipartiteBuffer:
                         if position < 0:
                             continue  # a column whose variable left the problem has no node to point at
                         edge_variables[edge] = position
+                        counts[position] += 1
                         edge_values[edge] = <float> (sign * values[j] / norm)
                         cosine += values[j] * objective[position]
                         edge += 1
@@ -303,6 +307,7 @@ cdef class BipartiteBuffer:
                 else:
                     for j in range(<int> (offsets[side_number] - first)):
                         edge_variables[edge] = edge_variables[first + j]
+                        counts[edge_variables[edge]] += 1
                         edge_values[edge] = -edge_values[first + j]
                         edge += 1
                 out[0] = <float> (sign * (side - keys[i].constant) / norm)
@@ -327,10 +332,6 @@ cdef class BipartiteBuffer:
         cdef int64_t* edge_order = <int64_t*> self.edge_order_array.data
         cdef int64_t edge, place
         cdef int i
-        for i in range(self.n_variables + 1):
-            offsets[i] = 0
-        for edge in range(self.n_edges):
-            offsets[edge_variables[edge] + 1] += 1
         for i in range(self.n_variables):
             offsets[i + 1] += offsets[i]
             cursor[i] = offsets[i]
