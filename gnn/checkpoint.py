@@ -11,7 +11,7 @@ import torch
 from .description import FORMAT, METADATA_KEY, CheckpointError, Description, Header, read_checkpoint
 from .network import BranchingNetwork
 
-__all__ = ["FORMAT", "CheckpointError", "Description", "load_checkpoint", "save_checkpoint"]
+__all__ = ["FORMAT", "CheckpointError", "Description", "load_checkpoint", "save_checkpoint", "write_whole"]
 
 
 def save_checkpoint(path: str | os.PathLike[str], network: BranchingNetwork, description: Description) -> None:
@@ -24,13 +24,22 @@ def save_checkpoint(path: str | os.PathLike[str], network: BranchingNetwork, des
     header = Header(config=network.config, description=description)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     data = safetensors.torch.save(tensors, metadata={METADATA_KEY: header.model_dump_json()})
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    write_whole(target, data)
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file so that a reader finds the old one or the whole new one, also after a crash.
+
+    Raises:
+        OSError: the file cannot be written; the old one is as it was.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         with partial.open("wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        partial.replace(target)
+        partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
 

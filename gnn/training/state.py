@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,8 @@ import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor, nn
+
+from ..checkpoint import write_whole
 
 __all__ = ["StateError", "adam_tensors", "load_state", "restore_adam", "save_state"]
 
@@ -33,15 +34,7 @@ def save_state(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, An
         {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()},
         metadata={_KEY: json.dumps({"format": _FORMAT, **facts})},
     )
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_whole(path, data)
 
 
 def load_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
