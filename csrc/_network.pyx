@@ -50,8 +50,9 @@ cdef extern from "network.h" nogil:
         revi_layer value
         const float* null_token
         revi_layer score1
-        const float* score2
-        float score2_bias
+        int classes
+        float class_distance
+        revi_layer score2
         int n_facts
         revi_layer step1
         const float* step_child
@@ -91,6 +92,8 @@ cdef class NativeNetwork:
         width: D, a multiple of 8.
         heads: attention heads.
         n_facts: numbers in a node's fact vector.
+        classes: of the head, or 0 where it gives one score.
+        highest: centre of the last class.
         limit: normalised inputs are clipped at +- this.
         epsilon: of both LayerNorms.
         arrays: folded weights by name, C-contiguous float32 (int32 for places, logarithmic, flag).
@@ -107,12 +110,18 @@ cdef class NativeNetwork:
     cdef int64_t n_embedded
     cdef int least_variable_columns, least_row_columns
 
-    def __init__(self, int width, int heads, int n_facts, float limit, tuple epsilon, dict arrays):
+    def __init__(
+        self, int width, int heads, int n_facts, int classes, float highest, float limit, tuple epsilon, dict arrays
+    ):
         cdef revi_network* network = &self.network
         if width % 8 or width < 8 or width > 512:
             raise ValueError(f"the native network wants a width that is a multiple of 8, at most 512; not {width}")
+        if classes < 0 or classes == 1:
+            raise ValueError(f"the native network wants no classes (0) or at least 2, not {classes}")
         self.arrays = arrays
         network.width, network.heads, network.n_facts = width, heads, n_facts
+        network.classes = classes
+        network.class_distance = highest / (classes - 1) if classes else 0.0
         self.normalisation("variables", &network.variables, limit)
         self.normalisation("rows", &network.rows, limit)
         self.least_variable_columns = 1 + int(arrays["variables.place"].max())
@@ -128,8 +137,7 @@ cdef class NativeNetwork:
         self.layer("value", &network.value, width, width)
         network.null_token = self.vector("null", width)
         self.layer("score1", &network.score1, 2 * width, width)
-        network.score2 = self.vector("score2.weight", width)
-        network.score2_bias = self.vector("score2.bias", 1)[0]
+        self.layer("score2", &network.score2, width, (classes + 7) // 8 * 8 if classes else 1)
         self.layer("step1", &network.step1, 2 * width + n_facts, width)
         network.step_child = self.vector("step.child", 3 * width)
         self.layer("step2", &network.step2, width, width)

@@ -24,7 +24,7 @@ int64_t revi_network_scratch(const revi_network *network, int64_t n_variables, i
                            + n_rows * (update_stride(network->width) + D)     /* rows' likewise */
                            + 2 * most * D                                     /* targets, sums */
                            + most * larger(larger(network->variables.width, network->rows.width), D);
-    const int64_t decode = n_variables * (2 * D + D + 2 * D) + (n_steps + 1) * (2 * D + network->heads) + D;
+    const int64_t decode = n_variables * (4 * D + network->score2.out) + (n_steps + 1) * (2 * D + 1);
     const int64_t step = 2 * D + network->n_facts + 4 * D;
     return larger(larger(encode, decode), step) + 64;
 }
@@ -157,6 +157,20 @@ static void attend(const revi_network *network, const float *query, int64_t n_ke
     }
 }
 
+/* Minus the mean class centre under the softmax of the logits. */
+static float class_score(const revi_network *network, const float *logits)
+{
+    float largest = logits[0], total = 0.0f, sum = 0.0f;
+    for (int c = 1; c < network->classes; ++c)
+        largest = logits[c] > largest ? logits[c] : largest;
+    for (int c = 0; c < network->classes; ++c) {
+        const float weight = expf(logits[c] - largest);
+        total += weight;
+        sum += weight * (float)c;
+    }
+    return -network->class_distance * sum / total;
+}
+
 void revi_network_decode(const revi_network *network, int64_t n_candidates, const float *embeddings,
                          const int32_t *places, int64_t n_steps, const float *memory, float *scratch, float *scores)
 {
@@ -165,7 +179,8 @@ void revi_network_decode(const revi_network *network, int64_t n_candidates, cons
     float *pairs = scratch; /* [candidate, attended] */
     float *queries = pairs + n_candidates * 2 * D;
     float *hidden = queries + n_candidates * D;
-    float *keys = hidden + n_candidates * D;
+    float *classes = hidden + n_candidates * D; /* logits of the classes */
+    float *keys = classes + n_candidates * network->score2.out;
     float *values = keys + n_keys * D;
     float *logits = values + n_keys * D;
 
@@ -185,10 +200,16 @@ void revi_network_decode(const revi_network *network, int64_t n_candidates, cons
             memcpy(pairs + i * 2 * D + D, values, (size_t)D * sizeof(float));
     }
     revi_dense(&network->score1, n_candidates, pairs, 2 * D, hidden, D, 1);
+    if (network->classes > 0) {
+        revi_dense(&network->score2, n_candidates, hidden, D, classes, network->score2.out, 0);
+        for (int64_t i = 0; i < n_candidates; ++i)
+            scores[i] = class_score(network, classes + i * network->score2.out);
+        return;
+    }
     for (int64_t i = 0; i < n_candidates; ++i) {
-        float score = network->score2_bias;
+        float score = network->score2.bias[0];
         for (int j = 0; j < D; ++j)
-            score += hidden[i * D + j] * network->score2[j];
+            score += hidden[i * D + j] * network->score2.weight[j];
         scores[i] = score;
     }
 }

@@ -45,8 +45,9 @@ typedef struct {
     revi_layer key, value;   /* D -> D */
     const float *null_token; /* (D) */
     revi_layer score1;       /* [candidate, attended] (2D) -> D; the answer's layer is in it */
-    const float *score2;     /* (D) */
-    float score2_bias;
+    int classes;             /* 0: score2 gives the score */
+    float class_distance;    /* between the centres of neighbouring classes; the first has 0 */
+    revi_layer score2;       /* D -> 1, or D -> logits of the classes, padded to a multiple of 8 */
     int n_facts;
     revi_layer step1;        /* [chosen, mean, facts] (2D + n_facts) -> D, no ReLU */
     const float *step_child; /* (3, D): added for each child before the ReLU */
@@ -79,7 +80,7 @@ void revi_network_encode(const revi_network *network, const revi_state *state, i
                          int64_t *candidate_offsets, int32_t *candidate_sources, float *candidate_values,
                          float *embeddings);
 
-/* Scores (k) of candidates. `embeddings` (.., D): candidate i's stands in row places[i], or in row i where places is NULL.
+/* Scores (k) of candidates; with classes, minus the mean of their centres. `embeddings` (.., D): candidate i's stands in row places[i], or in row i where places is NULL.
  * memory (n_steps, D): revived steps, oldest first. */
 void revi_network_decode(const revi_network *network, int64_t n_candidates, const float *embeddings,
                          const int32_t *places, int64_t n_steps, const float *memory, float *scratch, float *scores);

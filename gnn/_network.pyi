@@ -9,6 +9,8 @@ class NativeNetwork:
         width: int,
         heads: int,
         n_facts: int,
+        classes: int,
+        highest: float,
         limit: float,
         epsilon: tuple[float, float],
         arrays: dict[str, NDArray[np.float32] | NDArray[np.int32]],

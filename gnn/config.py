@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
 from ..branching.state import row_column_names, variable_column_names
 
@@ -22,6 +22,11 @@ class NetworkConfig(BaseModel):
     """Attention heads of the decoder."""
     history_length: Annotated[int, Field(ge=0, le=4096)] = 0
     """Most revived steps that the decoder sees (see ``select_history``); 0 is a network without history."""
+    classes: Annotated[int, Field(ge=0, le=1024)] = 0
+    """Classes K of the head: it gives every candidate a distribution over log2 of its subtree's size, and the score is minus
+    the mean. 0: the head gives one score."""
+    highest: Annotated[FiniteFloat, Field(gt=0)] = 16.0
+    """Centre of the last class; the first has 0, and all lie evenly. Not read without classes."""
     variable_columns: Annotated[tuple[str, ...], Field(min_length=1, strict=False)] = variable_column_names(extended=False)
     """Variable columns that are read, in this order: names out of ``VARIABLE_COLUMNS``."""
     row_columns: Annotated[tuple[str, ...], Field(min_length=1, strict=False)] = row_column_names()
@@ -31,6 +36,8 @@ class NetworkConfig(BaseModel):
     def _fits(self) -> NetworkConfig:
         if self.width % 2 or self.width % self.heads:
             raise ValueError(f"width {self.width} must be even and a multiple of heads ({self.heads})")
+        if self.classes == 1:
+            raise ValueError("classes must be 0 (one score) or at least 2")
         for kind, names, known in (
             ("variable", self.variable_columns, variable_column_names()),
             ("row", self.row_columns, row_column_names()),

@@ -98,7 +98,7 @@ def tensor_shapes(config: NetworkConfig) -> dict[str, tuple[int, ...]]:
     shapes["decoder.null"] = (width,)
     for layer in ("query", "key", "value", "answer"):
         linear(f"decoder.{layer}", width)
-    perceptron("decoder.score", 2 * width, 1)
+    perceptron("decoder.score", 2 * width, config.classes or 1)
     return shapes
 
 

@@ -38,7 +38,8 @@ def native_network(config: NetworkConfig, tensors: _Arrays) -> NativeNetwork:
         ValueError: the width does not suit it, see ``fits``.
     """
     epsilon = (_LAYER_NORM_EPSILON, _LAYER_NORM_EPSILON)
-    return NativeNetwork(config.width, config.heads, len(NODE_FACTS), LIMIT, epsilon, fold(config, tensors))
+    sizes = (config.width, config.heads, len(NODE_FACTS), config.classes)
+    return NativeNetwork(*sizes, config.highest, LIMIT, epsilon, fold(config, tensors))
 
 
 def fold(config: NetworkConfig, tensors: _Arrays) -> dict[str, NDArray[np.float32] | NDArray[np.int32]]:
@@ -76,7 +77,9 @@ def fold(config: NetworkConfig, tensors: _Arrays) -> dict[str, NDArray[np.float3
     (score, score_bias), (answer, answer_bias) = linear("decoder.score.0"), linear("decoder.answer")
     candidate, attended = np.hsplit(score, [config.width])
     put("score1", np.hstack([candidate, attended @ answer]), score_bias + attended @ answer_bias)
-    folded["score2.weight"], folded["score2.bias"] = linear("decoder.score.2")
+    weight, bias = linear("decoder.score.2")
+    padding = -config.classes % 8  # the native layers write 8 columns at a time
+    put("score2", np.pad(weight, ((0, padding), (0, 0))), np.pad(bias, (0, padding)))
 
     weight, bias = linear("revival.mlp.0")
     shared, child = np.hsplit(weight, [2 * config.width + len(NODE_FACTS)])

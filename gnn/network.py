@@ -28,14 +28,22 @@ class BranchingNetwork(nn.Module):
         steps = network.steps(batch, embeddings, choices)[range(L), children]
         memory, mask = gather_history(steps, [range(t) for t in range(L)], network.config.history_length)
         scores = network.decode(embeddings[batch.candidates], batch.candidate_batch, memory, mask)
+
+    A network with K classes (``NetworkConfig.classes``) says of every candidate how likely the subtree below it has which
+    size: ``logits`` of classes whose centres lie evenly on [0, highest], in log2 of the number of nodes (Imani & White 2018;
+    Farebrother et al. 2024). Its score is minus their mean, ``-values(logits)``: the highest is the best, as without classes.
     """
+
+    centres: Tensor
 
     def __init__(self, config: NetworkConfig | None = None) -> None:
         super().__init__()
         self.config = config = NetworkConfig() if config is None else config
         self.encoder = Encoder(config.variable_columns, config.row_columns, config.width)
         self.revival = Revival(config.width)
-        self.decoder = Decoder(config.width, config.heads)
+        self.decoder = Decoder(config.width, config.heads, config.classes or 1)
+        # Follows from the configuration, so it is no part of a checkpoint.
+        self.register_buffer("centres", torch.linspace(0.0, config.highest, config.classes), persistent=False)
 
     def fit_normalisation(self, states: Sequence[BranchState]) -> None:
         """Fit the input normalisation and the encoder's scales on data; before training, once.
@@ -79,8 +87,25 @@ class BranchingNetwork(nn.Module):
         Returns:
             (k,) scores.
         """
-        scores: Tensor = self.decoder(candidates, candidate_batch, memory, mask)
+        if self.config.classes:
+            return -self.values(self.logits(candidates, candidate_batch, memory, mask))
+        scores: Tensor = self.decoder(candidates, candidate_batch, memory, mask)[:, 0]
         return scores
+
+    def logits(self, candidates: Tensor, candidate_batch: Tensor, memory: Tensor, mask: Tensor) -> Tensor:
+        """Class logits of all candidates, (k, K); arguments as in ``decode``.
+
+        Raises:
+            ValueError: the network has no classes.
+        """
+        if not self.config.classes:
+            raise ValueError("a network without classes has scores, no logits")
+        logits: Tensor = self.decoder(candidates, candidate_batch, memory, mask)
+        return logits
+
+    def values(self, logits: Tensor) -> Tensor:
+        """Mean log2 of the subtree's size under the softmax of the logits: (..., ) from (..., K)."""
+        return logits.softmax(-1) @ self.centres
 
     def forward(self, batch: GraphBatch, memory: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
         """Scores of all candidates, (k,); without ``memory`` no graph has a history.

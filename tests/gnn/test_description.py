@@ -44,6 +44,7 @@ sys.exit("torch" in sys.modules)
         NetworkConfig(),
         NetworkConfig(width=8, heads=2, history_length=5, variable_columns=variable_column_names()),
         NetworkConfig(width=12, variable_columns=("solution_value", "incumbent_value"), row_columns=("bias",)),
+        NetworkConfig(width=8, classes=5),
     ],
 )
 def test_expected_tensors_are_those_of_the_network(config):

@@ -17,9 +17,12 @@ from hypothesis import strategies as st
 
 from revibranch.branching.policy import PathStep
 from revibranch.branching.state import BranchState, variable_column_names
+from revibranch.gnn.checkpoint import load_checkpoint
 from revibranch.gnn.config import NetworkConfig
+from revibranch.gnn.description import read_checkpoint
 from revibranch.gnn.native import NativePolicy, fits
 from revibranch.gnn.network import BranchingNetwork
+from revibranch.gnn.pretrained import pretrained_path
 from revibranch.gnn.torch_policy import NetworkPolicy
 
 from .states import golden_states, random_state, states
@@ -53,10 +56,16 @@ CONFIGS = [
     NetworkConfig(width=8, heads=2, history_length=3),
     NetworkConfig(width=48, heads=3, history_length=2, variable_columns=variable_column_names()),
     NetworkConfig(variable_columns=("objective", "root_solution_value", "incumbent_value"), row_columns=("bias",)),
+    NetworkConfig(classes=18),
+    NetworkConfig(width=64, history_length=6, classes=64, highest=20.0),
+    NetworkConfig(width=64, classes=2, highest=1.0),
+    NetworkConfig(history_length=4, classes=33),
 ]
 
 
-@pytest.mark.parametrize("config", [config for config in CONFIGS if not config.extended], ids=lambda config: f"D{config.width}")
+@pytest.mark.parametrize(
+    "config", [config for config in CONFIGS if not config.extended], ids=lambda config: f"D{config.width}K{config.classes}"
+)
 def test_scores_equal_torchs_on_golden_states(config: NetworkConfig) -> None:
     graphs = golden_states()
     native, reference = pair(random_network(config, 1, graphs))
@@ -80,6 +89,32 @@ def test_scores_and_steps_equal_torchs_on_random_graphs(state: BranchState, seed
         assert ours is not None
         assert theirs is not None
         assert_close(ours, theirs.numpy())
+
+
+@pytest.mark.parametrize("classes", [2, 7, 8, 33])
+def test_certain_classes_neither_overflow_nor_leave_their_centres(classes: int) -> None:
+    state = golden_states()[0]
+    network = random_network(NetworkConfig(classes=classes, highest=12.0), 5, [state])
+    for certain in (0, classes // 2, classes - 1):
+        with torch.no_grad():
+            network.decoder.score[2].bias.fill_(-1e4)[certain] = 1e4
+        scores = pair(network)[0].score(state, ())
+        np.testing.assert_allclose(scores, -12.0 * certain / (classes - 1), rtol=1e-6)
+
+
+def test_without_classes_a_checkpoint_from_before_them_scores_as_torch_does() -> None:
+    header, tensors = read_checkpoint(pretrained_path("setcover-small"))
+    assert (header.config.classes, tensors["decoder.score.2.weight"].shape) == (0, (1, header.config.width))
+    network, _ = load_checkpoint(pretrained_path("setcover-small"))
+    native, reference = NativePolicy(header.config, tensors), NetworkPolicy(network)
+    for state in golden_states():
+        assert_close(native.score(state, ()), reference.score(state, ()))
+
+
+def test_a_head_of_another_shape_is_refused() -> None:
+    tensors = {name: tensor.detach().numpy() for name, tensor in BranchingNetwork(NetworkConfig(classes=16)).state_dict().items()}
+    with pytest.raises(ValueError, match=r"score2.weight: float32\[32, 16\] where 768 float32 are wanted"):
+        NativePolicy(NetworkConfig(classes=24), tensors)
 
 
 def test_only_some_candidates_and_all_variables_agree() -> None:
@@ -143,7 +178,7 @@ def test_widths_it_cannot_run() -> None:
 
 def test_scoring_does_not_grow_the_process() -> None:
     graphs = [random_state(seed, n_variables=30, n_rows=20, n_edges=100) for seed in range(20)]
-    native, _ = pair(random_network(NetworkConfig(history_length=3), 3, graphs))
+    native, _ = pair(random_network(NetworkConfig(history_length=3, classes=20), 3, graphs))
 
     def run(times: int) -> None:
         for _ in range(times):

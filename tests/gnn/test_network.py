@@ -199,8 +199,89 @@ def test_all_columns_can_be_read():
         ({"widht": 32}, "Extra inputs"),
         ({"width": "32"}, "valid integer"),
         ({"history_length": -1}, "greater than or equal"),
+        ({"classes": 1}, r"0 \(one score\) or at least 2"),
+        ({"classes": -2}, "greater than or equal"),
+        ({"classes": 51, "highest": 0.0}, "greater than 0"),
+        ({"classes": 51, "highest": float("inf")}, "finite"),
     ],
 )
 def test_nonsense_configurations_are_refused(changes, message):
     with pytest.raises(ValidationError, match=message):
         NetworkConfig(**changes)
+
+
+def asked(network: BranchingNetwork, *parts, steps: int = 0) -> tuple[torch.Tensor, ...]:
+    """What the decoder takes; each state has a history of ``steps`` steps."""
+    batch = GraphBatch.from_states(parts)
+    memory = torch.randn(len(parts), steps, network.config.width, generator=torch.Generator().manual_seed(1))
+    mask = torch.ones(len(parts), steps, dtype=torch.bool)
+    return network.encode(batch)[batch.candidates], batch.candidate_batch, memory, mask
+
+
+@pytest.mark.parametrize("steps", [0, 3])
+def test_the_score_is_minus_the_mean_of_the_classes(steps):
+    network = BranchingNetwork(NetworkConfig(width=8, heads=2, history_length=4, classes=5, highest=8.0))
+    parts = [random_state(seed) for seed in range(3)]
+    network.fit_normalisation(parts)
+    with torch.no_grad():
+        logits = network.logits(*asked(network, *parts, steps=steps))
+        result = network.decode(*asked(network, *parts, steps=steps))
+    assert logits.shape == (15, 5)
+    expected = (logits.softmax(1) * torch.tensor([0.0, 2.0, 4.0, 6.0, 8.0])).sum(1)
+    torch.testing.assert_close(network.values(logits), expected)
+    torch.testing.assert_close(result, -expected)
+    assert result.unique().numel() == 15
+    if not steps:
+        with torch.no_grad():
+            torch.testing.assert_close(network(GraphBatch.from_states(parts)), result)
+
+
+def test_values_reach_both_ends_and_keep_the_shape_in_front():
+    network = BranchingNetwork(NetworkConfig(width=8, heads=2, classes=3, highest=10.0))
+    certain = torch.full((2, 4, 3), -1e4)
+    certain[0, :, 0] = certain[1, :, 2] = 1e4
+    assert network.values(certain).tolist() == [[0.0] * 4, [10.0] * 4]
+
+
+def test_a_network_without_classes_has_no_logits(network):
+    with pytest.raises(ValueError, match="without classes"):
+        network.logits(*asked(network, random_state()))
+
+
+def test_classes_leave_the_first_layers_random_weights_as_they_are():
+    # The head is drawn last, so a seed gives the same encoder with and without classes.
+    networks = []
+    for classes in (0, 7):
+        torch.manual_seed(4)
+        networks.append(BranchingNetwork(NetworkConfig(width=8, heads=2, classes=classes)).state_dict())
+    for name, tensor in networks[0].items():
+        if not name.startswith("decoder.score.2"):
+            torch.testing.assert_close(networks[1][name], tensor, rtol=0, atol=0)
+
+
+@given(st.lists(states(), min_size=1, max_size=4), st.integers(0, 5), st.integers(0, 2**16))
+def test_attention_is_shared_among_the_null_token_and_the_steps_there_are(network, parts, steps, seed):
+    with torch.no_grad():
+        candidates, batch, memory, mask = asked(network, *parts, steps=steps)
+        mask &= torch.rand(mask.shape, generator=torch.Generator().manual_seed(seed)) < 0.5
+        attention = network.decoder.attention(candidates, batch, memory, mask)
+    assert attention.shape == (len(candidates), 1 + steps)
+    assert (attention[:, 0] > 0).all()
+    torch.testing.assert_close(attention.sum(1), torch.ones(len(candidates)))
+    assert torch.equal(attention[:, 1:] > 0, mask[batch])
+
+
+def test_attention_is_what_the_answers_are_made_with():
+    # With one head, the mean over heads is that head's own attention.
+    network = BranchingNetwork(NetworkConfig(width=8, heads=1, history_length=4))
+    decoder = network.decoder
+    parts = [random_state(seed) for seed in range(2)]
+    network.fit_normalisation(parts)
+    seen = []
+    decoder.answer.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    with torch.no_grad():
+        candidates, batch, memory, mask = asked(network, *parts, steps=3)
+        attention = decoder.attention(candidates, batch, memory, mask)
+        decoder(candidates, batch, memory, mask)
+        tokens = torch.cat([decoder.null.expand(2, 1, 8), memory], dim=1)
+        torch.testing.assert_close(seen[0], (attention[:, None] @ decoder.value(tokens)[batch])[:, 0])
