@@ -3,6 +3,11 @@
 
 from typing import NamedTuple
 
+from libc.math cimport INFINITY
+from libc.stdint cimport INT32_MAX, int32_t, int64_t
+from libc.stdlib cimport calloc, free, realloc
+from libc.string cimport memcpy, memset
+
 import numpy as np
 
 from scip_api cimport *
@@ -214,3 +219,6 @@ cdef class Search:
 
 cdef long long _number(SCIP_NODE* node) noexcept:
     return scip_api.SCIPnodeGetNumber(node) if node != NULL else -1
+
+
+include "tree_log.pxi"

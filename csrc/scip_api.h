@@ -16,11 +16,19 @@ typedef struct SCIP_Row SCIP_ROW;
 typedef struct SCIP_Sol SCIP_SOL;
 typedef struct SCIP_Node SCIP_NODE;
 typedef struct SCIP_Branchrule SCIP_BRANCHRULE;
+typedef struct SCIP_Eventhdlr SCIP_EVENTHDLR;
+typedef struct SCIP_EventhdlrData SCIP_EVENTHDLRDATA;
+typedef struct SCIP_Event SCIP_EVENT;
+typedef struct SCIP_EventData SCIP_EVENTDATA;
+
+typedef int revi_event_exec(SCIP *, SCIP_EVENTHDLR *, SCIP_EVENT *, SCIP_EVENTDATA *); /* SCIP_DECL_EVENTEXEC */
+typedef int revi_event_hook(SCIP *, SCIP_EVENTHDLR *); /* SCIP_DECL_EVENTINIT and its like */
 
 #define REVI_OKAY 1                /* SCIP_OKAY */
 #define REVI_STAGE_SOLVING 9       /* SCIP_STAGE_SOLVING */
 #define REVI_LPSOLSTAT_OPTIMAL 1   /* SCIP_LPSOLSTAT_OPTIMAL */
 #define REVI_VARSTATUS_COLUMN 2    /* SCIP_VARSTATUS_COLUMN */
+#define REVI_NODETYPE_PROBING 1    /* SCIP_NODETYPE_PROBINGNODE */
 
 #define REVI_SCIP_FUNCTIONS(X)                                                                                  \
     /* version, stage, tolerances */                                                                            \
@@ -92,10 +100,12 @@ typedef struct SCIP_Branchrule SCIP_BRANCHRULE;
     X(long long, SCIPgetNTotalNodes, (SCIP *))                                                                  \
     X(int, SCIPgetNNodesLeft, (SCIP *))                                                                         \
     X(int, SCIPgetNChildren, (SCIP *))                                                                          \
+    X(int, SCIPgetChildren, (SCIP *, SCIP_NODE ***, int *))                                                     \
     X(SCIP_NODE *, SCIPgetFocusNode, (SCIP *))                                                                  \
     X(SCIP_NODE *, SCIPnodeGetParent, (SCIP_NODE *))                                                            \
     X(long long, SCIPnodeGetNumber, (SCIP_NODE *))                                                              \
     X(int, SCIPnodeGetDepth, (SCIP_NODE *))                                                                     \
+    X(int, SCIPnodeGetType, (SCIP_NODE *))                                                                      \
     X(double, SCIPnodeGetLowerbound, (SCIP_NODE *))                                                             \
     X(int, SCIPgetOpenNodesData,                                                                                \
       (SCIP *, SCIP_NODE ***, SCIP_NODE ***, SCIP_NODE ***, int *, int *, int *))                               \
@@ -109,6 +119,20 @@ typedef struct SCIP_Branchrule SCIP_BRANCHRULE;
       (SCIP *, SCIP_VAR *, int, unsigned int, double *, double *, unsigned int *, unsigned int *,               \
        unsigned int *, unsigned int *, unsigned int *, unsigned int *, unsigned int *))                         \
     X(double, SCIPgetBranchScore, (SCIP *, SCIP_VAR *, double, double))                                         \
+    /* events; an event type is a 64-bit mask */                                                                \
+    X(SCIP_EVENTHDLR *, SCIPfindEventhdlr, (SCIP *, const char *))                                              \
+    X(int, SCIPincludeEventhdlrBasic,                                                                           \
+      (SCIP *, SCIP_EVENTHDLR **, const char *, const char *, revi_event_exec *, SCIP_EVENTHDLRDATA *))         \
+    X(int, SCIPsetEventhdlrInit, (SCIP *, SCIP_EVENTHDLR *, revi_event_hook *))                                 \
+    X(int, SCIPsetEventhdlrExit, (SCIP *, SCIP_EVENTHDLR *, revi_event_hook *))                                 \
+    X(int, SCIPsetEventhdlrInitsol, (SCIP *, SCIP_EVENTHDLR *, revi_event_hook *))                              \
+    X(int, SCIPsetEventhdlrExitsol, (SCIP *, SCIP_EVENTHDLR *, revi_event_hook *))                              \
+    X(int, SCIPsetEventhdlrFree, (SCIP *, SCIP_EVENTHDLR *, revi_event_hook *))                                 \
+    X(SCIP_EVENTHDLRDATA *, SCIPeventhdlrGetData, (SCIP_EVENTHDLR *))                                           \
+    X(int, SCIPcatchEvent, (SCIP *, unsigned long long, SCIP_EVENTHDLR *, SCIP_EVENTDATA *, int *))             \
+    X(int, SCIPdropEvent, (SCIP *, unsigned long long, SCIP_EVENTHDLR *, SCIP_EVENTDATA *, int))                \
+    X(unsigned long long, SCIPeventGetType, (SCIP_EVENT *))                                                     \
+    X(SCIP_NODE *, SCIPeventGetNode, (SCIP_EVENT *))                                                            \
     /* what the search cost */                                                                                  \
     X(long long, SCIPgetNLPIterations, (SCIP *))                                                                \
     X(long long, SCIPgetNStrongbranchLPIterations, (SCIP *))                                                    \

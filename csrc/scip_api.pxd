@@ -16,11 +16,22 @@ cdef extern from "scip_api.h" nogil:
         pass
     ctypedef struct SCIP_BRANCHRULE:
         pass
+    ctypedef struct SCIP_EVENTHDLR:
+        pass
+    ctypedef struct SCIP_EVENTHDLRDATA:
+        pass
+    ctypedef struct SCIP_EVENT:
+        pass
+    ctypedef struct SCIP_EVENTDATA:
+        pass
+    ctypedef int revi_event_exec(SCIP*, SCIP_EVENTHDLR*, SCIP_EVENT*, SCIP_EVENTDATA*) noexcept nogil
+    ctypedef int revi_event_hook(SCIP*, SCIP_EVENTHDLR*) noexcept nogil
 
     int REVI_OKAY
     int REVI_STAGE_SOLVING
     int REVI_LPSOLSTAT_OPTIMAL
     int REVI_VARSTATUS_COLUMN
+    int REVI_NODETYPE_PROBING
 
     ctypedef struct revi_scip_api:
         int (*SCIPmajorVersion)() noexcept nogil
@@ -86,10 +97,12 @@ cdef extern from "scip_api.h" nogil:
         long long (*SCIPgetNTotalNodes)(SCIP*) noexcept nogil
         int (*SCIPgetNNodesLeft)(SCIP*) noexcept nogil
         int (*SCIPgetNChildren)(SCIP*) noexcept nogil
+        int (*SCIPgetChildren)(SCIP*, SCIP_NODE***, int*) noexcept nogil
         SCIP_NODE* (*SCIPgetFocusNode)(SCIP*) noexcept nogil
         SCIP_NODE* (*SCIPnodeGetParent)(SCIP_NODE*) noexcept nogil
         long long (*SCIPnodeGetNumber)(SCIP_NODE*) noexcept nogil
         int (*SCIPnodeGetDepth)(SCIP_NODE*) noexcept nogil
+        int (*SCIPnodeGetType)(SCIP_NODE*) noexcept nogil
         double (*SCIPnodeGetLowerbound)(SCIP_NODE*) noexcept nogil
         int (*SCIPgetOpenNodesData)(
             SCIP*, SCIP_NODE***, SCIP_NODE***, SCIP_NODE***, int*, int*, int*) noexcept nogil
@@ -102,6 +115,19 @@ cdef extern from "scip_api.h" nogil:
             SCIP*, SCIP_VAR*, int, unsigned int, double*, double*, unsigned int*, unsigned int*,
             unsigned int*, unsigned int*, unsigned int*, unsigned int*, unsigned int*) noexcept nogil
         double (*SCIPgetBranchScore)(SCIP*, SCIP_VAR*, double, double) noexcept nogil
+        SCIP_EVENTHDLR* (*SCIPfindEventhdlr)(SCIP*, const char*) noexcept nogil
+        int (*SCIPincludeEventhdlrBasic)(
+            SCIP*, SCIP_EVENTHDLR**, const char*, const char*, revi_event_exec*, SCIP_EVENTHDLRDATA*) noexcept nogil
+        int (*SCIPsetEventhdlrInit)(SCIP*, SCIP_EVENTHDLR*, revi_event_hook*) noexcept nogil
+        int (*SCIPsetEventhdlrExit)(SCIP*, SCIP_EVENTHDLR*, revi_event_hook*) noexcept nogil
+        int (*SCIPsetEventhdlrInitsol)(SCIP*, SCIP_EVENTHDLR*, revi_event_hook*) noexcept nogil
+        int (*SCIPsetEventhdlrExitsol)(SCIP*, SCIP_EVENTHDLR*, revi_event_hook*) noexcept nogil
+        int (*SCIPsetEventhdlrFree)(SCIP*, SCIP_EVENTHDLR*, revi_event_hook*) noexcept nogil
+        SCIP_EVENTHDLRDATA* (*SCIPeventhdlrGetData)(SCIP_EVENTHDLR*) noexcept nogil
+        int (*SCIPcatchEvent)(SCIP*, unsigned long long, SCIP_EVENTHDLR*, SCIP_EVENTDATA*, int*) noexcept nogil
+        int (*SCIPdropEvent)(SCIP*, unsigned long long, SCIP_EVENTHDLR*, SCIP_EVENTDATA*, int) noexcept nogil
+        unsigned long long (*SCIPeventGetType)(SCIP_EVENT*) noexcept nogil
+        SCIP_NODE* (*SCIPeventGetNode)(SCIP_EVENT*) noexcept nogil
         long long (*SCIPgetNLPIterations)(SCIP*) noexcept nogil
         long long (*SCIPgetNStrongbranchLPIterations)(SCIP*) noexcept nogil
         SCIP_BRANCHRULE** (*SCIPgetBranchrules)(SCIP*) noexcept nogil
