@@ -75,30 +75,54 @@ static void write_static_columns(revi_lp_graph *graph)
     }
 }
 
-/* Product of a row with the objective. Four sums, since one would wait for itself at every entry. */
-static double multiply(const double *values, const int32_t *positions, const double *objective, int n)
+/* Take down the edges of a row whose variables are all in the problem: how many each variable has, the row's product with the
+ * objective. Returns whether the columns stand in the order of their indices, which no two share. Two sums, since one would
+ * wait for itself at every entry. */
+static int take_down(const revi_lp_graph *graph, const int32_t *positions, const double *values, int n, double *product)
 {
-    double sums[4] = {0.0, 0.0, 0.0, 0.0};
-    int j = 0;
-    for (; j + 4 <= n; j += 4)
-        for (int k = 0; k < 4; ++k)
-            sums[k] += values[j + k] * objective[positions[j + k]];
-    for (; j < n; ++j)
-        sums[0] += values[j] * objective[positions[j]];
-    return (sums[0] + sums[1]) + (sums[2] + sums[3]);
-}
-
-/* Whether columns stand in the order of their indices, which no two share. */
-static int is_sorted(const int32_t *positions, const int32_t *indices, int n)
-{
-    int falls = 0;
-    for (int j = 1; j < n; ++j)
-        falls |= indices[positions[j - 1]] > indices[positions[j]];
+    const int32_t *indices = graph->column_indices;
+    const double *objective = graph->objective;
+    int32_t *restrict cursor = graph->cursor;
+    double even = 0.0, odd = 0.0;
+    int last = -1, falls = 0, j = 0;
+    for (; j + 1 < n; j += 2) {
+        int p = positions[j], q = positions[j + 1];
+        falls |= (last > indices[p]) | (indices[p] > indices[q]);
+        last = indices[q];
+        even += values[j] * objective[p];
+        odd += values[j + 1] * objective[q];
+        cursor[p] += 1;
+        cursor[q] += 1;
+    }
+    if (j < n) {
+        falls |= last > indices[positions[j]];
+        even += values[j] * objective[positions[j]];
+        cursor[positions[j]] += 1;
+    }
+    *product = even + odd;
     return !falls;
 }
 
-/* Edges of the first side of a row, in the row's orientation, and the row's product with the objective. Calls lie in a loop
- * of their own, as no floating-point register outlives them. */
+/* The same for a row with columns whose variables left the problem: they have no node to point at, and their edges go. */
+static int take_down_some(const revi_lp_graph *graph, int32_t *positions, float *coefficients, const double *values, int n,
+                          double *product)
+{
+    int kept = 0;
+    *product = 0.0;
+    for (int j = 0; j < n; ++j) {
+        int position = positions[j];
+        if (position < 0)
+            continue;
+        *product += values[j] * graph->objective[position];
+        graph->cursor[position] += 1;
+        coefficients[kept] = coefficients[j];
+        positions[kept++] = position;
+    }
+    return kept;
+}
+
+/* Edges of the first side of a row, in the row's orientation, and the row's product with the objective. The calls lie in a
+ * loop of their own, as no floating-point register outlives them. */
 static int write_edges(revi_lp_graph *graph, SCIP_COL **columns, const double *values, revi_row_key *key, double sign,
                        int64_t *n_unsorted, int64_t edge, double *product)
 {
@@ -106,37 +130,24 @@ static int write_edges(revi_lp_graph *graph, SCIP_COL **columns, const double *v
     float *coefficients = graph->edge_values + edge;
     int (*position_of)(SCIP_COL *) = scip_api.SCIPcolGetVarProbindex;
     double norm = key->norm > 0.0 ? key->norm : 1.0;
-    int n = key->n_entries, all = 0;
+    int n = key->n_entries, all = 0, sorted = 0;
     for (int j = 0; j < n; ++j) {
         positions[j] = position_of(columns[j]);
         all |= positions[j]; /* negative where one of them is */
-        if (j % 8 == 0) /* a line that the transposition will reach out of order: waiting for it there took half its time */
+        if (j % 8 == 0)      /* a line that the transposition reaches out of order: waiting for it there took half its time */
             __builtin_prefetch(graph->edge_order + edge + j, 1);
     }
     for (int j = 0; j < n; ++j)
         coefficients[j] = (float)(sign * values[j] / norm);
-    if (all < 0 || !is_sorted(positions, graph->column_indices, n)) {
+    if (all >= 0)
+        sorted = take_down(graph, positions, values, n, product);
+    else
+        n = take_down_some(graph, positions, coefficients, values, n, product);
+    if (!sorted) {
         key->unsorted = *n_unsorted;
-        memcpy(graph->unsorted + *n_unsorted, columns, n * sizeof(SCIP_COL *));
-        *n_unsorted += n;
+        memcpy(graph->unsorted + *n_unsorted, columns, key->n_entries * sizeof(SCIP_COL *));
+        *n_unsorted += key->n_entries;
     }
-    if (all >= 0) {
-        *product = multiply(values, positions, graph->objective, n);
-    } else { /* a column whose variable left the problem has no node to point at */
-        int kept = 0;
-        *product = 0.0;
-        for (int j = 0; j < n; ++j) {
-            int position = positions[j];
-            if (position < 0)
-                continue;
-            *product += values[j] * graph->objective[position];
-            coefficients[kept] = coefficients[j];
-            positions[kept++] = position;
-        }
-        n = kept;
-    }
-    for (int j = 0; j < n; ++j)
-        graph->cursor[positions[j]] += 1;
     return n;
 }
 
