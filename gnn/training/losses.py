@@ -33,6 +33,12 @@ class Candidates:
         place = torch.arange(total, device=counts.device) - (counts.cumsum(0) - counts)[batch]
         return cls(batch, place, n_nodes, int(counts.max()) if n_nodes else 0)
 
+    @property
+    def first(self) -> Tensor:
+        """(B,) int64: place of each node's first candidate among all."""
+        counts = self.batch.bincount(minlength=self.n_nodes)
+        return counts.cumsum(0) - counts
+
     def padded(self, values: Tensor, fill: float) -> Tensor:
         """(k,) -> (B, longest)."""
         table = values.new_full((self.n_nodes, self.longest), fill)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
@@ -13,6 +11,7 @@ from ..checkpoint import Description, save_checkpoint
 from .batches import SampleSet
 from .collect import Purpose, SolveReport, collect
 from .imitation import EpochReport, Imitation
+from .provenance import source_commit
 from .recipe import Recipe
 
 __all__ = ["Observer", "Result", "train"]
@@ -105,7 +104,7 @@ def train(
 def _describe(recipe: Recipe, text: str, sets: dict[Purpose, SampleSet], best: EpochReport) -> Description:
     counts: dict[str, int] = {}
     for purpose, data in sets.items():
-        counts |= {purpose: len(data), f"{purpose}_decisions": data.n_decisions, f"{purpose}_instances": len(data.shards)}
+        counts |= {purpose: len(data), f"{purpose}_decisions": data.n_decisions, f"{purpose}_instances": len(data.episodes)}
     return Description(
         family=recipe.instances.family,
         recipe=text,
@@ -117,25 +116,6 @@ def _describe(recipe: Recipe, text: str, sets: dict[Purpose, SampleSet], best: E
             "validation_acc@5": best.accuracy_5,
             "epoch": float(best.epoch),
         },
-        commit=_commit(),
-        scip_version=sets["training"].shards[0].facts.get("scip_version"),
+        commit=source_commit(),
+        scip_version=sets["training"].episodes[0].facts.get("scip_version"),
     )
-
-
-def _commit() -> str | None:
-    """Commit of this source tree, marked where it has changes; None where it is no checkout."""
-    source = Path(__file__).resolve()
-    # Asks for this very file: an installed package may lie inside a repository of somebody else.
-    if _git(source.parent, "ls-files", "--error-unmatch", source.name) is None:
-        return None
-    commit, changes = _git(source.parent, "rev-parse", "HEAD"), _git(source.parent, "status", "--porcelain", "-uno")
-    return None if commit is None else commit + ("+changes" if changes else "")
-
-
-def _git(folder: Path, *arguments: str) -> str | None:
-    command: Sequence[str] = ("git", "-C", str(folder), *arguments)
-    try:
-        result = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return result.stdout.strip()

@@ -1,24 +1,31 @@
-"""Tasks on worker processes, each result as it comes. A worker that dies or hangs costs its task and is replaced."""
+"""Tasks on worker processes, each result as it comes. A worker that dies or hangs costs its task and is replaced.
+
+What all tasks of a while share, such as a network's weights, is sent to each worker once and not with every task.
+"""
 
 from __future__ import annotations
 
 import multiprocessing
 import signal
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from time import monotonic
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, Protocol, TypeVar, cast
 
-__all__ = ["Outcome", "run_tasks"]
+__all__ = ["Outcome", "ProcessTasks", "SerialTasks", "Tasks", "open_tasks", "run_tasks"]
 
 T = TypeVar("T")
+S = TypeVar("S")
 R = TypeVar("R")
+T_in = TypeVar("T_in")
+S_in = TypeVar("S_in", contravariant=True)
+R_out = TypeVar("R_out")
 
 _NONE = object()
 _STARTUP_SECONDS = 900.0
-_READY = "ready"
+_READY, _SHARE, _TASK = "ready", "share", "task"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,66 +37,145 @@ class Outcome(Generic[T, R]):
     error: str | None
 
 
-def run_tasks(function: Callable[[T], R], tasks: Iterable[T], *, workers: int, timeout: float) -> Generator[Outcome[T, R]]:
-    """Run a function on every task.
+class Tasks(Protocol[T_in, S_in, R_out]):
+    """Somewhere to run a function on tasks: this process, others, or a cluster."""
 
-    Tasks are taken from the iterable when a worker is free. Closing the iterator ends the workers and their tasks.
+    def run(self, tasks: Iterable[T_in], shared: S_in) -> Iterator[Outcome[T_in, R_out]]:
+        """Run the function on every task and on what they share; outcomes in the order in which they come.
+
+        Tasks are taken from the iterable when a worker is free. Closing the iterator ends the tasks that run.
+        """
+
+    def close(self) -> None:
+        """Let go of the workers."""
+
+
+def open_tasks(function: Callable[[T, S], R], workers: int | str, timeout: float) -> Tasks[T, S, R]:
+    """Workers by number or address.
 
     Args:
-        function: importable by name; tasks and results can be pickled.
-        tasks: may be endless.
-        workers: processes; 0 runs the tasks in this one, without protection.
+        function: importable by name; tasks, what they share, and results can be pickled.
+        workers: 0 for this process, without protection; a number of processes; ``ray`` for a Ray of this machine, or
+            ``ray://HOST:PORT`` for a cluster.
         timeout: wall seconds of one task after which its worker counts as hanging; starting up does not count.
 
-    Yields:
-        Outcomes, in the order in which they come.
+    Raises:
+        ModuleNotFoundError: Ray is asked for and not installed.
+        ConnectionError: no cluster answers.
     """
-    if workers == 0:
+    if isinstance(workers, str):
+        from .ray_workers import RayTasks
+
+        return RayTasks(function, None if workers == "ray" else workers, timeout)
+    return ProcessTasks(function, workers, timeout) if workers else SerialTasks(function)
+
+
+class SerialTasks(Generic[T, S, R]):
+    """Tasks in this process, one after the other."""
+
+    def __init__(self, function: Callable[[T, S], R]) -> None:
+        self._function = function
+
+    def run(self, tasks: Iterable[T], shared: S) -> Iterator[Outcome[T, R]]:
+        """See ``Tasks.run``."""
         for task in tasks:
-            yield _attempt(function, task)
-        return
-    queue = iter(tasks)
-    team: list[_Worker[T, R]] = []
-    try:
-        for task in queue:
-            team.append(_Worker(function))
-            team[-1].give(task, timeout)
-            if len(team) == workers:
-                break
-        while team:
-            patience = max(0.0, min(worker.deadline for worker in team) - monotonic())
-            ready = wait([worker.connection for worker in team], timeout=min(patience, 1.0))
-            for worker in tuple(team):
-                outcome = worker.outcome(worker.connection in ready)
-                if outcome is None:
-                    continue
-                yield outcome
-                following = next(queue, _NONE)
-                if worker.lost or following is _NONE:
-                    worker.end()
-                    team.remove(worker)
-                if following is _NONE:
-                    continue
-                if worker.lost:
-                    worker = _Worker(function)
-                    team.append(worker)
-                worker.give(cast(T, following), timeout)
-    finally:
-        for worker in team:
+            yield _attempt(self._function, task, shared)
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+
+class ProcessTasks(Generic[T, S, R]):
+    """Processes of this machine that stay for many tasks.
+
+    Args:
+        function: importable by name.
+        workers: how many processes, at least one; each starts with its first task.
+        timeout: wall seconds of one task.
+    """
+
+    def __init__(self, function: Callable[[T, S], R], workers: int, timeout: float) -> None:
+        self._function, self._count, self._timeout = function, workers, timeout
+        self._idle: list[_Worker[T, S, R]] = []
+
+    def run(self, tasks: Iterable[T], shared: S) -> Generator[Outcome[T, R]]:
+        """See ``Tasks.run``."""
+        queue = iter(tasks)
+        team: list[_Worker[T, S, R]] = []
+        try:
+            while len(team) < self._count and (task := next(queue, _NONE)) is not _NONE:
+                team.append(self._idle.pop() if self._idle else _Worker(self._function))
+                team[-1].give(cast(T, task), shared, self._timeout)
+            while team:
+                patience = max(0.0, min(worker.deadline for worker in team) - monotonic())
+                ready = wait([worker.connection for worker in team], timeout=min(patience, 1.0))
+                for worker in tuple(team):
+                    outcome = worker.outcome(worker.connection in ready)
+                    if outcome is None:
+                        continue
+                    yield outcome
+                    following = next(queue, _NONE)
+                    if worker.lost or following is _NONE:
+                        team.remove(worker)
+                        self._part_with(worker)
+                    if following is _NONE:
+                        continue
+                    if worker.lost:
+                        worker = _Worker(self._function)
+                        team.append(worker)
+                    worker.give(cast(T, following), shared, self._timeout)
+        finally:
+            for worker in team:
+                worker.end()
+
+    def close(self) -> None:
+        """End the processes."""
+        for worker in self._idle:
             worker.end()
+        self._idle = []
+
+    def _part_with(self, worker: _Worker[T, S, R]) -> None:
+        if worker.lost:
+            worker.end()
+        else:
+            self._idle.append(worker)
 
 
-def _attempt(function: Callable[[T], R], task: T) -> Outcome[T, R]:
+def run_tasks(function: Callable[[T], R], tasks: Iterable[T], *, workers: int, timeout: float) -> Generator[Outcome[T, R]]:
+    """Run a function on every task; see ``open_tasks``. Closing the iterator ends the workers and their tasks."""
+    pool: Tasks[T, None, R] = open_tasks(_Alone(function), workers, timeout)
     try:
-        return Outcome(task, function(task), None)
+        yield from pool.run(tasks, None)
+    finally:
+        pool.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Alone(Generic[T, R]):
+    """A function whose tasks share nothing."""
+
+    function: Callable[[T], R]
+
+    def __call__(self, task: T, shared: None) -> R:  # noqa: ARG002
+        return self.function(task)
+
+
+def _attempt(function: Callable[[T, S], R], task: T, shared: S) -> Outcome[T, R]:
+    try:
+        return Outcome(task, function(task, shared), None)
     except Exception as error:
-        return Outcome(task, None, " ".join(f"{type(error).__name__}: {error}".split()))
+        return Outcome(task, None, one_line(error))
 
 
-class _Worker(Generic[T, R]):
+def one_line(error: BaseException) -> str:
+    """An exception's type and message."""
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
+class _Worker(Generic[T, S, R]):
     """A process and the task it is at."""
 
-    def __init__(self, function: Callable[[T], R]) -> None:
+    def __init__(self, function: Callable[[T, S], R]) -> None:
         # A fork would copy torch's and SCIP's locks in whatever state they are.
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
@@ -100,13 +186,17 @@ class _Worker(Generic[T, R]):
         self.lost = False
         self._ready = False
         self._task: T
+        self._shared: object = _NONE
         self._timeout = 0.0
 
-    def give(self, task: T, timeout: float) -> None:
+    def give(self, task: T, shared: S, timeout: float) -> None:
         self._task, self._timeout = task, timeout
         self.deadline = monotonic() + (timeout if self._ready else _STARTUP_SECONDS)
         with suppress(OSError):  # it died just now: ``outcome`` will find the connection at its end
-            self.connection.send(task)
+            if self._shared is not shared:
+                self.connection.send((_SHARE, shared))
+                self._shared = shared
+            self.connection.send((_TASK, task))
 
     def outcome(self, ready: bool) -> Outcome[T, R] | None:
         """The outcome of the task, if there is one."""
@@ -133,10 +223,15 @@ class _Worker(Generic[T, R]):
         self.process.join()
 
 
-def _serve(connection: Connection[Any, Any], function: Callable[[Any], Any]) -> None:
+def _serve(connection: Connection[Any, Any], function: Callable[[Any, Any], Any]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides what it means
+    shared: object = None
     with suppress(EOFError, OSError):  # the parent is gone, or waits no longer
         connection.send(_READY)
         while True:
-            outcome = _attempt(function, connection.recv())
+            kind, content = connection.recv()
+            if kind == _SHARE:
+                shared = content
+                continue
+            outcome = _attempt(function, content, shared)
             connection.send((outcome.result, outcome.error))

@@ -15,8 +15,18 @@ from . import wrong_input
 if TYPE_CHECKING:
     from ..gnn.training.collect import SolveReport
     from ..gnn.training.imitation import EpochReport
+    from ..gnn.training.reports import RoundReport, ValidationReport
 
 __all__ = ["train"]
+
+
+def _workers(context: click.Context, parameter: click.Parameter, value: str) -> int | str:  # noqa: ARG001
+    """A number of processes, ``ray``, or the address of a Ray cluster."""
+    if value == "ray" or value.startswith("ray://"):
+        return value
+    if not value.isdigit():
+        raise click.BadParameter(f"{value!r} is no number of processes, nor ray or ray://HOST")
+    return int(value)
 
 
 @click.command()
@@ -25,7 +35,14 @@ __all__ = ["train"]
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder of the run.  [default: runs/NAME]")
 @click.option("--samples", type=click.Path(path_type=Path, file_okay=False), help="Folder of samples to share.  [default: OUT/samples]")
 @click.option("--resume", is_flag=True, help="Go on with the run that the folder holds.")
-@click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes that collect samples.")
+@click.option(
+    "--workers",
+    callback=_workers,
+    default="1",
+    show_default=True,
+    metavar="N|ray|ray://HOST",
+    help="Processes that collect samples or roll out episodes; 0 does it in this one.",
+)
 @click.pass_context
 def train(
     context: click.Context,
@@ -34,9 +51,9 @@ def train(
     out: Path | None,
     samples: Path | None,
     resume: bool,
-    workers: int,
+    workers: int | str,
 ) -> None:
-    """Train a policy as RECIPE says: collect samples, train on them, write NAME.safetensors.
+    """Train a policy as RECIPE says, by imitation or by reinforcement learning, and write NAME.safetensors.
 
     Ctrl-C and SIGTERM stop it; --resume goes on, and ends with the same weights as a run that was never stopped.
     """
@@ -44,8 +61,9 @@ def train(
         # Only now: these load torch.
         try:
             from ..gnn.training.interruption import Interrupted
-            from ..gnn.training.recipe import load_recipe
-            from ..gnn.training.train import train as follow
+            from ..gnn.training.recipe import ReinforcementRecipe, load_recipe
+            from ..gnn.training.train import train as imitate
+            from ..gnn.training.train_reinforcement import train_reinforcement
         except ModuleNotFoundError as error:
             if (error.name or "").partition(".")[0] not in {"torch", "torch_geometric"}:
                 raise
@@ -54,17 +72,28 @@ def train(
         settings = load_recipe(recipe, overrides)
         text = recipe.read_text(encoding="utf-8") + "".join(f"# changed: {override}\n" for override in overrides)
         folder = out or Path("runs") / settings.name
+        reinforced = isinstance(settings, ReinforcementRecipe)
+        if reinforced and samples is not None:
+            raise click.UsageError(f"--samples is for imitation; {recipe} trains by {settings.learner}")
+        if not reinforced and isinstance(workers, str):
+            raise click.UsageError("imitation collects on processes of this machine: --workers N")
         with _Display() as display:
             try:
-                result = follow(settings, text, folder, display, samples=samples, resume=resume, workers=workers)
+                if isinstance(settings, ReinforcementRecipe):
+                    result = train_reinforcement(settings, text, folder, display, resume=resume, workers=workers)
+                    verdict = f"{result.best.nodes:.1f} nodes, {result.best.lp_iterations:.0f} LP iterations at validation"
+                    checkpoint = result.checkpoint
+                else:
+                    assert isinstance(workers, int)
+                    imitated = imitate(settings, text, folder, display, samples=samples, resume=resume, workers=workers)
+                    best, checkpoint = imitated.best, imitated.checkpoint
+                    verdict = (
+                        f"epoch {best.epoch}, validation loss {best.loss:.4f}, acc@1 {best.accuracy_1:.3f}, acc@5 {best.accuracy_5:.3f}"
+                    )
             except Interrupted as stop:
                 display.say(f"{stop}; --resume goes on")
                 context.exit(128 + stop.number)
-    best = result.best
-    click.echo(
-        f"{result.checkpoint}: epoch {best.epoch}, validation loss {best.loss:.4f}, "
-        f"acc@1 {best.accuracy_1:.3f}, acc@5 {best.accuracy_5:.3f}"
-    )
+    click.echo(f"{checkpoint}: {verdict}")
 
 
 class _Display:
@@ -129,6 +158,31 @@ class _Display:
             f"epoch {report.epoch}: training loss {report.training_loss:.4f}, validation loss {report.loss:.4f}, "
             f"acc@1 {report.accuracy_1:.3f}, acc@5 {report.accuracy_5:.3f}"
         )
+
+    def rollouts(self, decisions: int) -> None:
+        """Reinforcement learning begins."""
+        self._begin("decisions", decisions)
+
+    def round_ended(self, report: RoundReport) -> None:
+        """A round of rollouts and gradient steps is done."""
+        note = f"round {report.round}, nodes {report.nodes:.1f}, loss {report.loss:.3f}"
+        self._move(report.decisions, note)
+        if not self._console.is_terminal:
+            self.say(
+                f"{note}, {report.decisions} decisions, {report.steps} steps, {report.rollout_seconds + report.learning_seconds:.1f} s"
+            )
+
+    def validated(self, report: ValidationReport) -> None:
+        """A validation is done."""
+        unsolved = f", {report.unsolved} at the node limit" if report.unsolved else ""
+        self.say(
+            f"after {report.decisions} decisions: {report.nodes:.1f} nodes, {report.lp_iterations:.0f} LP iterations "
+            f"on {report.instances} validation instances{unsolved}"
+        )
+
+    def lost(self, seed: int, cause: str) -> None:
+        """An episode was lost."""
+        self.say(f"instance {seed} is lost: {cause}")
 
     def _begin(self, description: str, total: int) -> None:
         if self._task is not None:

@@ -1,0 +1,148 @@
+"""The learners compared at one budget: trains every variant with every seed, evaluates them, and prints the tables.
+
+    python -m revibranch.benchmarks.learning --out runs/learning --workers 2
+
+What is there already is not done again; trainings that were stopped are resumed.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from time import sleep
+
+import click
+import numpy as np
+
+from ..gnn.training.recipe import load_recipe
+from ..instances.files import resolve_all
+from .evaluate import evaluate, list_jobs
+from .page import document
+from .pool import ProcessPool
+from .report import build_report
+from .rows import RunRow
+from .store import RunStore, read_rows
+
+__all__ = ["ABLATION", "LEARNERS", "main", "relabelled"]
+
+_SCALAR = ("network.classes=0", "network.history_length=0")
+_STOCHASTIC = ("rollout.temperature=1.0", "rollout.last_temperature=1.0", "rollout.epsilon=0.0", "rollout.last_epsilon=0.0")
+
+LEARNERS: Mapping[str, tuple[str, ...]] = {
+    "revibranch": (),
+    "bbmdp": ("learner=bbmdp", "network.history_length=0"),
+    "treedqn": ("learner=treedqn", *_SCALAR, "learning.target_every=50"),
+    "retro": ("learner=retro", *_SCALAR, "learning.target_every=50"),
+    "tmdp": ("learner=tmdp", *_SCALAR, *_STOCHASTIC),
+}
+"""Changes of the recipe that make each learner."""
+
+ABLATION: Mapping[str, tuple[str, ...]] = {
+    "no history": ("network.history_length=0",),
+    "bound": ("learning.importance=bound",),
+    "attention": ("learning.importance=attention",),
+    "uniform": ("learning.importance=uniform",),
+    "alpha 0.5": ("learning.alpha=0.5",),
+    "alpha 0": ("learning.alpha=0.0",),
+}
+"""Changes of the recipe of ``revibranch``; its own are history 8, subtree weights, alpha 1."""
+
+_RULES = ("scip:random", "scip:pscost", "scip:vanillafullstrong")
+
+
+@click.command()
+@click.option("--recipe", type=click.Path(path_type=Path, exists=True), default=Path("recipes/auction-learning.toml"), show_default=True)
+@click.option("--out", type=click.Path(path_type=Path), default=Path("runs/learning"), show_default=True)
+@click.option("--instances", multiple=True, default=("auction:50x250:0-29", "auction:100x500:0-29"), show_default=True)
+@click.option("--seeds", default=3, show_default=True, help="Trainings of each variant.")
+@click.option("--only", multiple=True, help="Variants; all if not given.")
+@click.option("--time-limit", default=60.0, show_default=True, help="CPU seconds of a run of the evaluation.")
+@click.option("--workers", default=1, show_default=True, help="Trainings, then runs, at a time.")
+def main(recipe: Path, out: Path, instances: tuple[str, ...], seeds: int, only: tuple[str, ...], time_limit: float, workers: int) -> None:
+    """Train, evaluate, and print the tables as Markdown."""
+    variants = {**LEARNERS, **ABLATION}
+    unknown = [name for name in only if name not in variants]
+    if unknown:
+        raise click.UsageError(f"unknown variants {', '.join(unknown)}; known are {', '.join(variants)}")
+    chosen = [name for name in variants if not only or name in only]
+    runs = {(name, seed): out / f"{name.replace(' ', '-')}-s{seed}" for name in chosen for seed in range(seeds)}
+    _train(recipe, {runs[name, seed]: (f"seed={seed}", *variants[name]) for name, seed in runs}, workers)
+    checkpoints = {str(_checkpoint(recipe, folder)): key for key, folder in runs.items()}
+    jobs = list_jobs(resolve_all(instances), [*_RULES, *checkpoints], [0], "clean", time_limit)
+    with RunStore(out / "evaluation.parquet") as store:
+        evaluate(jobs, store, ProcessPool(workers))
+        store.finish()
+    wanted = {job.key for job in jobs}
+    rows = [
+        row for row in read_rows(out / "evaluation.parquet") if (row.instance, row.seed, row.policy, row.settings, row.time_limit) in wanted
+    ]
+    click.echo(_curves(runs))
+    for spec in instances:
+        prefix = spec.rpartition(":")[0].replace(":", "-")
+        part = [row for row in relabelled(rows, checkpoints, seeds) if row.instance.startswith(f"{prefix}-")]
+        click.echo(f"\n# {prefix}\n\n{document(build_report(part, baseline='revibranch', illustrated=False), 'markdown')}")
+
+
+def _train(recipe: Path, runs: Mapping[Path, Sequence[str]], workers: int) -> None:
+    """A process for each training, one thread each."""
+    waiting = deque((folder, changes) for folder, changes in runs.items() if not _checkpoint(recipe, folder).exists())
+    running: list[tuple[Path, subprocess.Popen[bytes]]] = []
+    while waiting or running:
+        while waiting and len(running) < workers:
+            folder, changes = waiting.popleft()
+            command = [sys.executable, "-m", "revibranch", "train", str(recipe), "--out", str(folder), "--workers", "0"]
+            command += [part for change in changes for part in ("--set", change)]
+            command += ["--resume"] if (folder / "state.safetensors").exists() else []
+            folder.mkdir(parents=True, exist_ok=True)
+            with (folder / "output.txt").open("ab") as output:
+                running.append((folder, subprocess.Popen(command, stdout=output, stderr=output)))
+        for folder, process in list(running):
+            if process.poll() is not None:
+                running.remove((folder, process))
+                if process.returncode:
+                    raise click.ClickException(f"training {folder} failed: see {folder / 'output.txt'}")
+                click.echo(f"trained {folder}", err=True)
+        sleep(0.5)
+
+
+def _checkpoint(recipe: Path, folder: Path) -> Path:
+    """What a training writes last."""
+    return folder / f"{load_recipe(recipe).name}.safetensors"
+
+
+def relabelled(rows: Sequence[RunRow], checkpoints: Mapping[str, tuple[str, int]], seeds: int) -> list[RunRow]:
+    """Rows with the variant as policy and the training's seed as seed; rows of SCIP's rules stand for every seed."""
+    result: list[RunRow] = []
+    for row in rows:
+        if row.policy in checkpoints:
+            name, seed = checkpoints[row.policy]
+            result.append(replace(row, policy=name, seed=seed))
+        else:
+            result += [replace(row, seed=seed) for seed in range(seeds)]
+    return result
+
+
+def _curves(runs: Mapping[tuple[str, int], Path]) -> str:
+    """Nodes at validation against decisions, mean over the trainings of a variant, as a Markdown table."""
+    curves: dict[str, dict[int, list[float]]] = {}
+    for (name, _), folder in runs.items():
+        lines = [json.loads(line) for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+        points = [(line["decisions"], line["nodes"]) for line in lines if line["kind"] == "validation"]
+        for place, (_, nodes) in enumerate(points):
+            curves.setdefault(name, {}).setdefault(place, []).append(nodes)
+    width = max(len(points) for points in curves.values())
+    head = f"| variant | {' | '.join(str(place + 1) for place in range(width))} |\n| --- |{' ---: |' * width}"
+    body = [
+        f"| {name} | " + " | ".join(f"{np.mean(points[place]):.1f}" if place in points else "" for place in range(width)) + " |"
+        for name, points in curves.items()
+    ]
+    return "\n".join([head, *body])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,102 @@
+"""A gradient step of the learners that change a policy's probabilities: ``tmdp`` and ``finetune``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..network import BranchingNetwork
+from .losses import Candidates
+from .reinforcement_recipe import LearningSettings
+from .replay import Draw
+from .value_learning import collate_decisions
+from .value_losses import clipped_policy_gradient, entropy, hl_gauss, policy_gradient
+
+__all__ = ["PolicyLoss", "policy_loss"]
+
+
+@dataclass(frozen=True)
+class PolicyLoss:
+    """What a batch of decisions cost."""
+
+    loss: Tensor
+    """Scalar."""
+    critic_loss: Tensor | None
+    """Scalar, of the critic; None without one."""
+    bias: float
+    """Mean of the critic's prediction - log2 of the return; 0 without a critic."""
+    entropy: float
+    """Mean entropy of the policy, in nats."""
+
+
+def policy_loss(
+    network: BranchingNetwork,
+    draws: Sequence[Draw],
+    settings: LearningSettings,
+    *,
+    critic: BranchingNetwork | None = None,
+    initial: BranchingNetwork | None = None,
+) -> PolicyLoss:
+    """Loss of today's policy on a round's decisions.
+
+    Without a critic it is REINFORCE with returns standardised over the batch. With one, a decision's advantage is what the
+    critic expected, log2 of the subtree's size averaged over the policy's candidates, minus what came.
+
+    Args:
+        network: today's policy; its scores are logits.
+        draws: decisions with their targets, which hold the whole return.
+        settings: of the recipe.
+        critic: a network with classes.
+        initial: the policy that today's is pulled back to.
+    """
+    keys = [(draw.stored.number, decision) for draw in draws for decision in draw.decisions]
+    queries = collate_decisions({draw.stored.number: draw.stored for draw in draws}, keys, network.config.history_length)
+    candidates = queries.candidates
+    chosen = candidates.first + queries.choices[: len(keys)]
+    scores = queries.scores(network)
+    log_shares = candidates.padded(scores, -torch.inf).log_softmax(1)
+    taken = log_shares[torch.arange(len(keys)), queries.choices[: len(keys)]]
+    entropies = entropy(log_shares)
+    returns = torch.from_numpy(np.concatenate([_returns(draw) for draw in draws])).float()
+
+    if critic is None:
+        advantages = _standardised(-returns)
+        loss = policy_gradient(taken, advantages) - settings.entropy * entropies
+        return PolicyLoss(loss.mean(), None, 0.0, float(entropies.mean().detach()))
+
+    goal = returns.clamp(min=1.0).log2()
+    logits = queries.logits(critic)
+    values = critic.values(logits).detach()
+    expected = (candidates.padded(values, 0.0) * log_shares.detach().exp()).sum(1)
+    advantages = _standardised(expected - goal)
+    before = torch.from_numpy(np.concatenate([draw.stored.episode.log_probability[draw.decisions] for draw in draws])).float()
+    loss = clipped_policy_gradient(taken, before, advantages, settings.ratio_clip) - settings.entropy * entropies
+    if initial is not None and settings.pull > 0.0:
+        with torch.no_grad():
+            anchor = candidates.padded(queries.scores(initial), -torch.inf).log_softmax(1)
+        loss = loss + settings.pull * divergence(anchor, log_shares, candidates)
+    critic_losses = hl_gauss(logits[chosen], goal, critic.config.highest, settings.sigma)
+    return PolicyLoss(loss.mean(), critic_losses.mean(), float((values[chosen] - goal).mean()), float(entropies.mean().detach()))
+
+
+def divergence(anchor: Tensor, log_shares: Tensor, candidates: Candidates) -> Tensor:
+    """Kullback-Leibler divergence of a policy from its anchor, KL(anchor || policy), (B,); both (B, longest) log shares."""
+    real = candidates.padded(torch.ones_like(candidates.place, dtype=anchor.dtype), 0.0) > 0
+    difference = torch.where(real, anchor - log_shares, torch.zeros_like(anchor))
+    return (anchor.exp() * difference).sum(1)
+
+
+def _returns(draw: Draw) -> np.ndarray:
+    targets = draw.stored.targets
+    if targets is None:
+        raise ValueError("policy gradients take no importance by attention")
+    constant: np.ndarray = targets.constant[draw.decisions]
+    return constant
+
+
+def _standardised(values: Tensor) -> Tensor:
+    return (values - values.mean()) / (values.std(correction=0) + 1e-6)

@@ -1,0 +1,319 @@
+"""Reinforcement learning: rounds of rollouts with frozen weights, and gradient steps between them.
+
+With the same recipe and seed a training gives the same weights, whatever the number of workers, and also when it was
+killed and resumed: rollouts, draws and schedules are functions of the recipe's seed and of counters, all else is in the
+state, which is written between rounds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from time import monotonic
+
+import numpy as np
+import torch
+
+from ..network import BranchingNetwork
+from .exploration import Exploration
+from .interruption import Interrupted, Signals
+from .learners import LEARNERS
+from .policy_learning import policy_loss
+from .reinforcement_recipe import ReinforcementRecipe
+from .reinforcement_state import RunState
+from .replay import Draw, Stored, store
+from .reports import Learned, RoundReport, ValidationReport, shifted_geometric_mean
+from .rollout import RolloutResult, RolloutTask, Weights
+from .value_learning import value_loss
+from .workers import Outcome, Tasks
+
+__all__ = ["Reinforcement"]
+
+_STATE_SECONDS = 120.0
+_NORMALISATION_STATES = 400
+"""At most so many states of the first round fit the input normalisation."""
+_SEED_EXPLORATION, _SEED_DRAWS, _SEED_ORDER = 1, 2, 3
+
+
+class Reinforcement:
+    """One training run.
+
+    Args:
+        recipe: what to train.
+        out: folder of the state and of the replay's episodes.
+        pool: where rollouts run.
+        start: the network to start from; None for random weights.
+        on_round: called after every round.
+        on_validation: called after every validation.
+        on_lost: called with the instance's seed and the cause for every episode that was lost.
+    """
+
+    def __init__(
+        self,
+        recipe: ReinforcementRecipe,
+        out: Path,
+        pool: Tasks[RolloutTask, Weights | None, RolloutResult],
+        *,
+        start: BranchingNetwork | None = None,
+        on_round: Callable[[RoundReport], None] | None = None,
+        on_validation: Callable[[ValidationReport], None] | None = None,
+        on_lost: Callable[[int, str], None] | None = None,
+    ) -> None:
+        self.recipe = recipe
+        self.out = out
+        self.learner = LEARNERS[recipe.learner]
+        self._pool = pool
+        self._on_round, self._on_validation, self._on_lost = on_round, on_validation, on_lost
+        torch.set_num_threads(recipe.threads)
+        self.state = RunState(recipe, start)
+        self._written = monotonic()
+
+    @property
+    def share(self) -> float:
+        """Share of the budget of decisions that is used up, 0 .. 1."""
+        return min(1.0, self.state.decisions / self.recipe.rollout.decisions)
+
+    @property
+    def best(self) -> ValidationReport:
+        """The validation whose weights ``run`` returns: the one of the fewest nodes."""
+        return min(self.state.validations, key=lambda report: report.nodes)
+
+    def run(self, *, resume: bool = False) -> BranchingNetwork:
+        """Train to the end of the budget.
+
+        Args:
+            resume: go on from the state in ``out``, which may be that of a finished run.
+
+        Returns:
+            The network with the best weights, in evaluation mode.
+
+        Raises:
+            Interrupted: SIGINT or SIGTERM came; the state is written.
+            StateError: the state to go on from cannot be used.
+            OSError: something cannot be written; the last state is as it was.
+            RuntimeError: all episodes of a round were lost.
+        """
+        with Signals() as signals:
+            if resume:
+                self.state.load(self.out)
+            while not self.state.finished:
+                self._round(signals)
+                if self.state.finished or signals.received is not None or monotonic() - self._written > _STATE_SECONDS:
+                    self._save()
+                if signals.received is not None and not self.state.finished:
+                    raise Interrupted(signals.received)
+        network = self.state.network
+        network.load_state_dict(self.state.best)
+        return network.eval()
+
+    # ---- a round ---------------------------------------------------------------------------------------------------
+
+    def _round(self, signals: Signals) -> None:
+        began = monotonic()
+        tasks = self._tasks()
+        results = self._roll_out(tasks, self._weights(), signals)
+        rolled = monotonic()
+        state, recipe = self.state, self.recipe
+        if not results:
+            raise RuntimeError("all episodes of a round were lost; the first cause was reported")
+        recorded = [(number, result.episode) for number, result in results if result.episode is not None]
+        fresh = [store(number, episode, self.learner, recipe.learning) for number, episode in recorded]
+        state.episodes += len(tasks)
+        state.decisions += sum(len(stored.episode) for stored in fresh)
+        if not state.warm:
+            self._warm_up(fresh)
+        learned = self._learn_policy(fresh) if self.learner.on_policy else self._learn_values(fresh)
+        state.round += 1
+        self._report([result for _, result in results], learned, rolled - began, monotonic() - rolled)
+        ended = state.decisions >= recipe.rollout.decisions
+        if ended or state.decisions - state.validated >= recipe.validation.every:
+            self._validate()
+        state.finished = ended
+
+    def _report(self, results: Sequence[RolloutResult], learned: Learned, rollout_seconds: float, learning_seconds: float) -> None:
+        state = self.state
+        ages = [state.episodes - stored.number for stored in state.replay.episodes]
+        report = RoundReport(
+            round=state.round,
+            decisions=state.decisions,
+            episodes=state.episodes,
+            steps=state.step,
+            nodes=shifted_geometric_mean([result.nodes for result in results], 10.0),
+            lp_iterations=shifted_geometric_mean([result.lp_iterations for result in results], 100.0),
+            loss=learned.mean(learned.losses),
+            bias=learned.mean(learned.biases),
+            error=learned.mean(learned.errors),
+            entropy=learned.mean(learned.entropies),
+            buffer_age=learned.mean(ages),
+            buffer_decisions=len(state.replay),
+            round_episodes=len(results),
+            round_steps=len(learned.losses),
+            rollout_seconds=rollout_seconds,
+            learning_seconds=learning_seconds,
+        )
+        if self._on_round is not None:
+            self._on_round(report)
+
+    def _tasks(self) -> list[RolloutTask]:
+        state, recipe, rollout = self.state, self.recipe, self.recipe.rollout
+        explored = min(1.0, self.share / rollout.exploration_share)
+        temperature = rollout.temperature * (rollout.last_temperature / rollout.temperature) ** explored
+        epsilon = rollout.epsilon + (rollout.last_epsilon - rollout.epsilon) * explored
+        count = rollout.warm_up if state.round == 0 and rollout.warm_up else rollout.episodes
+        return [
+            RolloutTask(
+                instances=recipe.instances,
+                size=recipe.size_at(self.share),
+                seed=recipe.instances.training_seed + number % recipe.instances.limit,
+                settings=rollout.settings,
+                node_limit=rollout.node_limit,
+                time_limit=rollout.time_limit,
+                exploration=Exploration(temperature, epsilon),
+                entropy=(recipe.seed, _SEED_EXPLORATION, number),
+                random=not state.warm,
+            )
+            for number in range(state.episodes, state.episodes + count)
+        ]
+
+    def _roll_out(self, tasks: Sequence[RolloutTask], weights: Weights | None, signals: Signals) -> list[tuple[int, RolloutResult]]:
+        """Results by the episode's number, in their order. A signal gives up what runs: nothing has changed so far."""
+        results: dict[int, RolloutResult] = {}
+        outcomes = self._pool.run(tasks, weights)
+        for outcome in outcomes:
+            if signals.received is not None:
+                close = getattr(outcomes, "close", None)
+                if close is not None:
+                    close()
+                self._save()
+                raise Interrupted(signals.received)
+            self._take(outcome, results)
+        return sorted(results.items())
+
+    def _take(self, outcome: Outcome[RolloutTask, RolloutResult], results: dict[int, RolloutResult]) -> None:
+        task = outcome.task
+        if outcome.result is not None:
+            results[task.entropy[-1]] = outcome.result
+        elif self._on_lost is not None:
+            self._on_lost(task.seed, str(outcome.error))
+
+    def _weights(self) -> Weights:
+        state = self.state
+        acting = state.network if state.acting is None else state.acting
+        tensors = {name: tensor.detach().numpy().copy() for name, tensor in acting.state_dict().items()}
+        return Weights(state.step, acting.config, tensors)
+
+    def _warm_up(self, fresh: Sequence[Stored]) -> None:
+        """Fit the input normalisation on what random branching saw."""
+        places = [(stored, decision) for stored in fresh for decision in range(len(stored.episode))]
+        if not places:
+            raise RuntimeError("the first round has no decision: are the instances too easy?")
+        every = -(-len(places) // _NORMALISATION_STATES)
+        states = [stored.episode.state(decision) for stored, decision in places[::every]]
+        for network in self.state.networks():
+            network.fit_normalisation(states)
+        self.state.copy_target()
+        self.state.warm = True
+
+    # ---- learning --------------------------------------------------------------------------------------------------
+
+    def _learn_values(self, fresh: Sequence[Stored]) -> Learned:
+        state, settings = self.state, self.recipe.learning
+        for stored in fresh:
+            state.replay.add(stored)
+        state.acting = None
+        due = int(settings.updates_per_decision * state.decisions) - state.step
+        learned = Learned()
+        state.network.train()
+        for _ in range(max(0, due) if state.replay.episodes else 0):
+            random = np.random.default_rng((self.recipe.seed, _SEED_DRAWS, state.step))
+            draws = state.replay.draw(random, settings.batch)
+            result = value_loss(state.network, state.target, draws, self.learner, settings)
+            self._descend(state.network, state.optimiser, result.loss)
+            state.replay.reprioritise(draws, result.errors)
+            learned.add(float(result.loss.detach()), result.bias, sum(result.errors) / len(result.errors), result.entropy)
+            state.step += 1
+            if state.step % settings.target_every == 0:
+                state.copy_target()
+        return learned
+
+    def _learn_policy(self, fresh: Sequence[Stored]) -> Learned:
+        state, settings = self.state, self.recipe.learning
+        learned = Learned()
+        if state.round == 0 and state.initial is None and not state.started:
+            return learned  # these episodes branched at random
+        state.acting = None
+        state.network.train()
+        for turn in range(settings.passes):
+            random = np.random.default_rng((self.recipe.seed, _SEED_ORDER, state.round, turn))
+            for draws in _passes(fresh, random, settings.batch, settings.paths_per_episode):
+                result = policy_loss(state.network, draws, settings, critic=state.critic, initial=state.initial)
+                # The critic alone learns first: advantages against a random critic would undo the initial policy.
+                if state.round > 0 or state.critic is None:
+                    self._descend(state.network, state.optimiser, result.loss)
+                if state.critic is not None and result.critic_loss is not None:
+                    self._descend(state.critic, state.critic_optimiser, result.critic_loss)
+                learned.add(float(result.loss.detach()), result.bias, abs(result.bias), result.entropy)
+                state.step += 1
+        return learned
+
+    def _descend(self, network: BranchingNetwork, optimiser: torch.optim.Adam, loss: torch.Tensor) -> None:
+        settings = self.recipe.learning
+        turn = (1 + math.cos(math.pi * self.share)) / 2
+        for group in optimiser.param_groups:
+            group["lr"] = settings.last_learning_rate + (settings.learning_rate - settings.last_learning_rate) * turn
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(network.parameters(), settings.clip)
+        optimiser.step()
+
+    # ---- validation and state --------------------------------------------------------------------------------------
+
+    def _validate(self) -> None:
+        state, recipe = self.state, self.recipe
+        like = self._tasks()[0]
+        tasks = [
+            replace(
+                like,
+                size=recipe.instances.size,
+                seed=recipe.instances.validation_seed + number,
+                node_limit=recipe.validation.node_limit,
+                exploration=Exploration(),
+                entropy=(number,),
+                random=False,
+                record=False,
+            )
+            for number in range(recipe.validation.instances)
+        ]
+        results: dict[int, RolloutResult] = {}
+        for outcome in self._pool.run(tasks, self._weights()):
+            self._take(outcome, results)
+        report = ValidationReport.of(state.decisions, [result for _, result in sorted(results.items())])
+        if not state.validations or report.nodes < self.best.nodes:
+            state.best = {name: tensor.detach().clone() for name, tensor in state.network.state_dict().items()}
+        state.validations.append(report)
+        state.validated = state.decisions
+        if self._on_validation is not None:
+            self._on_validation(report)
+
+    def _save(self) -> None:
+        self.state.save(self.out)
+        self._written = monotonic()
+
+
+def _passes(fresh: Sequence[Stored], random: np.random.Generator, batch: int, per_episode: int) -> list[list[Draw]]:
+    """All units once, in batches of about so many decisions, a few units of an episode together."""
+    groups: list[Draw] = []
+    for stored in fresh:
+        order = random.permutation(len(stored.units)).tolist()
+        groups += [Draw(stored, tuple(order[begin : begin + per_episode])) for begin in range(0, len(order), per_episode)]
+    batches: list[list[Draw]] = []
+    size = batch
+    for place in random.permutation(len(groups)).tolist():
+        if size >= batch:
+            batches.append([])
+            size = 0
+        batches[-1].append(groups[place])
+        size += len(groups[place].decisions)
+    return batches

@@ -1,0 +1,162 @@
+"""The recipe of a training by reinforcement learning."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from ..config import NetworkConfig
+from .learners import LEARNERS
+from .sections import InstanceSettings, Natural, Positive, PositiveFloat, Probability, Section, SettingsName, check_settings
+
+__all__ = [
+    "CurriculumStage",
+    "LearningSettings",
+    "ReinforcementRecipe",
+    "ReplaySettings",
+    "RolloutSettings",
+    "ValidationSettings",
+]
+
+
+class RolloutSettings(Section):
+    """How episodes are made: a round of solves with frozen weights, then gradient steps, then the next round."""
+
+    settings: SettingsName = "clean"
+    """Name of the set of SCIP parameters."""
+    decisions: Positive = 20_000
+    """Budget of decisions of all training episodes together; the round that reaches it is the last."""
+    episodes: Positive = 8
+    """Episodes of a round."""
+    warm_up: Natural = 16
+    """Episodes of the first round; they branch at random, unless the training starts from a checkpoint."""
+    node_limit: Positive = 2000
+    """Nodes after which a solve stops; its tree then counts as far as it grew."""
+    time_limit: PositiveFloat = 120.0
+    """CPU seconds after which a solve stops: a safety net, for a solve that meets it is not reproducible."""
+    temperature: PositiveFloat = 0.1
+    """Candidates are drawn from softmax(score / temperature); scores are -log2 of the subtree's size, or logits."""
+    last_temperature: PositiveFloat = 0.1
+    """The temperature at the end; it moves there on a geometric line."""
+    epsilon: Probability = 0.1
+    """Probability of a candidate drawn evenly."""
+    last_epsilon: Probability = 0.01
+    """The probability after ``exploration_share`` of the budget; it moves there on a straight line."""
+    exploration_share: Annotated[float, Field(gt=0, le=1)] = 0.5
+
+    @model_validator(mode="after")
+    def _known(self) -> RolloutSettings:
+        check_settings(self.settings)
+        return self
+
+
+class LearningSettings(Section):
+    """Targets, losses and gradient steps. What a learner does not use has no effect on it."""
+
+    batch: Positive = 64
+    """Decisions of a gradient step, give or take a path."""
+    paths_per_episode: Positive = 8
+    """Paths of one episode that a batch takes together: they share ancestors, whose graphs are encoded once."""
+    updates_per_decision: PositiveFloat = 0.1
+    """Gradient steps for each decision that rollouts add."""
+    passes: Positive = 2
+    """Times a round's decisions are gone through by learners that use each round once."""
+    learning_rate: PositiveFloat = 1e-3
+    last_learning_rate: PositiveFloat = 1e-4
+    """The rate at the end of the budget; it moves there on a cosine."""
+    clip: PositiveFloat = 1.0
+    """Largest norm of the gradient."""
+    target_every: Positive = 200
+    """Gradient steps between two copies of the weights into the target network."""
+    steps: Positive = 3
+    """Decisions between a decision and where its target bootstraps (k)."""
+    discount: Annotated[float, Field(gt=0, le=1)] = 0.99
+    """Only the learner ``retro`` discounts."""
+    importance: Literal["subtree", "bound", "attention", "uniform"] = "subtree"
+    """Weights that redistribute the reward (see ``branching.rewards``)."""
+    alpha: Probability = 1.0
+    """Share of the reward that is redistributed; the rest stays at the end of the path."""
+    sigma: PositiveFloat = 0.75
+    """Width of the Gaussian that an HL-Gauss target spreads over, in classes."""
+    entropy: Annotated[float, Field(ge=0)] = 0.01
+    """Weight of the policy's entropy in the losses of policy gradients."""
+    ratio_clip: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    """How far a probability ratio moves before its gradient is cut (clipped policy gradient)."""
+    pull: Annotated[float, Field(ge=0)] = 0.1
+    """Weight of the divergence from the initial policy in the loss of ``finetune``."""
+
+
+class ReplaySettings(Section):
+    """What is kept for learners that use an episode more than once."""
+
+    megabytes: Positive = 1000
+    """Memory of the episodes; the oldest leave first."""
+    priority: Probability = 0.0
+    """Exponent of prioritised replay (Schaul et al. 2016) on the absolute error; 0 is uniform."""
+    correction: Probability = 0.4
+    """Exponent of its importance correction."""
+
+
+class ValidationSettings(Section):
+    """Greedy solves of fixed instances; the weights that take the fewest nodes are kept."""
+
+    instances: Positive = 20
+    every: Positive = 2000
+    """Decisions of training between two validations; there is one at the end in any case."""
+    node_limit: Positive = 5000
+
+
+class CurriculumStage(Section):
+    """A size of instances, up to a share of the budget of decisions."""
+
+    size: str
+    until: Annotated[float, Field(gt=0, le=1)]
+
+
+class ReinforcementRecipe(Section):
+    """A training by reinforcement learning, from the first instance to the checkpoint."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    """Name of the policy: that of its file."""
+    learner: Literal["revibranch", "bbmdp", "treedqn", "retro", "tmdp", "finetune"]
+    seed: Natural = 0
+    """Seed of the weights, of exploration, and of the draws from replay."""
+    threads: Positive = 1
+    """Threads of torch."""
+    start: str | None = None
+    """A checkpoint to start from (a path, or the name of a pretrained policy); its network must be that of the recipe."""
+    instances: InstanceSettings
+    network: NetworkConfig = NetworkConfig()
+    rollout: RolloutSettings = RolloutSettings()
+    learning: LearningSettings = LearningSettings()
+    replay: ReplaySettings = ReplaySettings()
+    validation: ValidationSettings = ValidationSettings()
+    curriculum: tuple[CurriculumStage, ...] = ()
+    """Sizes on the way to that of ``instances``, which follows the last stage; ascending in ``until``."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> ReinforcementRecipe:
+        learner = LEARNERS[self.learner]
+        if learner.classes != (self.network.classes > 0):
+            wanted = "classes (network.classes >= 2)" if learner.classes else "one score (network.classes = 0)"
+            raise ValueError(f"learner {self.learner} needs a network with {wanted}, not {self.network.classes}")
+        if self.network.history_length and not learner.history:
+            raise ValueError(f"learner {self.learner} uses no history (network.history_length = 0)")
+        if self.learner == "finetune" and self.start is None:
+            raise ValueError("learner finetune needs a checkpoint to start from (start)")
+        if self.learning.importance == "attention" and (learner.on_policy or not self.network.history_length):
+            raise ValueError("importance 'attention' needs the learner revibranch and a network with history (network.history_length)")
+        if self.network.width % 8:
+            raise ValueError(f"rollouts run the native network, whose width is a multiple of 8, not {self.network.width}")
+        for stage in self.curriculum:
+            self.instances.generate(self.instances.training_seed, stage.size)
+        shares = [stage.until for stage in self.curriculum]
+        if any(later <= earlier for earlier, later in pairwise(shares)):
+            raise ValueError("the stages of a curriculum must be ascending in 'until'")
+        return self
+
+    def size_at(self, share: float) -> str:
+        """The size of instances when this share of the budget of decisions is used up."""
+        return next((stage.size for stage in self.curriculum if share < stage.until), self.instances.size)

@@ -1,0 +1,179 @@
+"""All that a training by reinforcement learning is between two rounds, and its files."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ...branching.episode import Episode, EpisodeError
+from ..network import BranchingNetwork
+from .learners import LEARNERS
+from .reinforcement_recipe import ReinforcementRecipe
+from .replay import Replay, store
+from .reports import ValidationReport
+from .state import StateError, adam_tensors, load_state, restore_adam, save_state
+
+__all__ = ["RunState"]
+
+_CRITIC_CLASSES = 32
+_COUNTERS = ("round", "decisions", "episodes", "step", "validated", "warm", "finished")
+
+
+class RunState:
+    """Networks, optimisers, replay and counters.
+
+    Args:
+        recipe: of the run.
+        start: the network to start from; None for random weights.
+
+    Raises:
+        ValueError: ``start`` has other inputs or another shape than the recipe's network.
+    """
+
+    def __init__(self, recipe: ReinforcementRecipe, start: BranchingNetwork | None) -> None:
+        self.recipe = recipe
+        learner = LEARNERS[recipe.learner]
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(recipe.seed)
+            self.network = BranchingNetwork(recipe.network)
+            self.target = BranchingNetwork(recipe.network)
+            critic_config = recipe.network.model_copy(update={"classes": _CRITIC_CLASSES})
+            self.critic = BranchingNetwork(critic_config) if learner.loss == "clipped" else None
+        self.optimiser = torch.optim.Adam(self.network.parameters(), lr=recipe.learning.learning_rate)
+        self.critic_optimiser = torch.optim.Adam((self.critic or self.network).parameters(), lr=recipe.learning.learning_rate)
+        self.initial: BranchingNetwork | None = None
+        """What ``finetune`` is pulled back to."""
+        self.acting: BranchingNetwork | None = None
+        """What the first round's rollouts use where the network's own head is still random; None: the network."""
+        self.started = start is not None
+        self._start_digest = None if start is None else _digest(start)
+        if start is not None:
+            self._start_from(start)
+        self.copy_target()
+        self.replay = Replay(recipe.replay, recipe.learning.paths_per_episode if learner.paths != "single" else 1)
+        self.best: dict[str, torch.Tensor] = {}
+        self.validations: list[ValidationReport] = []
+        self.round = self.decisions = self.episodes = self.step = self.validated = 0
+        self.warm = self.started
+        """Whether the input normalisation is fitted."""
+        self.finished = False
+
+    def networks(self) -> Iterator[BranchingNetwork]:
+        """Those that learn."""
+        yield self.network
+        if self.critic is not None:
+            yield self.critic
+
+    def copy_target(self) -> None:
+        """Today's weights into the target network."""
+        self.target.load_state_dict(self.network.state_dict())
+        self.target.eval()
+
+    def _start_from(self, start: BranchingNetwork) -> None:
+        ours, theirs = self.recipe.network, start.config
+        if theirs.model_copy(update={"classes": ours.classes, "highest": ours.highest}) != ours:
+            raise ValueError(f"the checkpoint to start from has another network ({theirs!r}) than the recipe ({ours!r})")
+        for network in self.networks():
+            own = network.state_dict()
+            fitting = {name: tensor for name, tensor in start.state_dict().items() if own[name].shape == tensor.shape}
+            network.load_state_dict({**own, **fitting})
+        if theirs.classes != ours.classes:
+            self.acting = start
+        if self.critic is not None:
+            self.initial = start
+
+    # ---- files -----------------------------------------------------------------------------------------------------
+
+    def save(self, out: Path) -> None:
+        """Write everything: the replay's new episodes first, each into a file of its own, then the state, then tidy up.
+
+        Raises:
+            OSError: something cannot be written; the last state is as it was.
+        """
+        folder = out / "replay"
+        folder.mkdir(parents=True, exist_ok=True)
+        numbers = [stored.number for stored in self.replay.episodes]
+        for stored in self.replay.episodes:
+            path = _episode_path(folder, stored.number)
+            if not path.exists():
+                stored.episode.save(path, compress=False)
+        tensors: dict[str, torch.Tensor] = {f"best.{name}": tensor for name, tensor in self.best.items()}
+        for part, network, optimiser in self._parts():
+            tensors |= {f"{part}.{name}": tensor for name, tensor in network.state_dict().items()}
+            if optimiser is not None:
+                tensors |= {f"{part}-{name}": tensor for name, tensor in adam_tensors(network, optimiser).items()}
+        for stored in self.replay.episodes:
+            tensors[f"priorities.{stored.number}"] = torch.from_numpy(stored.priorities)
+        facts = {
+            "run": self._identity(),
+            "counters": {name: getattr(self, name) for name in _COUNTERS},
+            "acting": self.acting is not None,
+            "episodes": numbers,
+            "validations": [asdict(report) for report in self.validations],
+        }
+        save_state(out / "state.safetensors", tensors, facts)
+        kept = {_episode_path(folder, number) for number in numbers}
+        for path in folder.glob("*.npz"):
+            if path not in kept:
+                path.unlink(missing_ok=True)
+
+    def load(self, out: Path) -> None:
+        """Go on from what ``save`` wrote.
+
+        Raises:
+            StateError: it is missing, damaged, or of another recipe.
+        """
+        path = out / "state.safetensors"
+        tensors, facts = load_state(path)
+        if facts.get("run") != self._identity():
+            raise StateError(f"training state {path} belongs to another recipe")
+        for part, network, optimiser in self._parts():
+            network.load_state_dict(_part(tensors, f"{part}."))
+            if optimiser is not None:
+                restore_adam(network, optimiser, _part(tensors, f"{part}-"))
+        self.best = _part(tensors, "best.")
+        for name in _COUNTERS:
+            setattr(self, name, facts["counters"][name])
+        if not facts["acting"]:
+            self.acting = None
+        self.validations = [ValidationReport(**report) for report in facts["validations"]]
+        learner = LEARNERS[self.recipe.learner]
+        for number in facts["episodes"]:
+            try:
+                episode = Episode.load(_episode_path(out / "replay", number))
+            except EpisodeError as error:
+                raise StateError(f"training state {path} cannot be used: {error}") from error
+            stored = store(number, episode, learner, self.recipe.learning)
+            stored.priorities = tensors[f"priorities.{number}"].numpy().copy()
+            self.replay.add(stored)
+
+    def _parts(self) -> Iterator[tuple[str, BranchingNetwork, torch.optim.Adam | None]]:
+        yield "network", self.network, self.optimiser
+        yield "target", self.target, None
+        if self.critic is not None:
+            yield "critic", self.critic, self.critic_optimiser
+
+    def _identity(self) -> dict[str, Any]:
+        """What must be the same for a state to go on from. The budget may grow, and the start is known by its weights."""
+        recipe = self.recipe.model_dump(mode="json", exclude={"name": True, "threads": True, "start": True})
+        return {"recipe": recipe, "start": self._start_digest}
+
+
+def _episode_path(folder: Path, number: int) -> Path:
+    return folder / f"episode-{number:06d}.npz"
+
+
+def _part(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def _digest(network: BranchingNetwork) -> str:
+    digest = hashlib.sha256()
+    for name, tensor in network.state_dict().items():
+        digest.update(name.encode() + tensor.detach().numpy().tobytes())
+    return digest.hexdigest()

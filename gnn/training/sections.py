@@ -1,0 +1,117 @@
+"""Sections that recipes are made of, as strict models: an unknown key is an error, nothing is ever ignored in silence."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from ...branching.settings import SETTINGS
+from ...instances.families import Instance, get
+
+__all__ = [
+    "InstanceSettings",
+    "Natural",
+    "OptimiserSettings",
+    "Positive",
+    "PositiveFloat",
+    "Probability",
+    "SampleSettings",
+    "Section",
+    "SettingsName",
+]
+
+Positive = Annotated[int, Field(ge=1)]
+Natural = Annotated[int, Field(ge=0)]
+Probability = Annotated[float, Field(ge=0, le=1)]
+PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+SettingsName = str
+"""Name of a set of SCIP parameters."""
+
+
+class Section(BaseModel):
+    """Base of all sections: no unknown keys, no conversions, no changes."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class InstanceSettings(Section):
+    """The problems: one family, one size, and seeds that training and validation do not share."""
+
+    family: str
+    """Name of a family of ``instances``."""
+    size: str
+    """Size as the family reads it, e.g. ``300x600``."""
+    parameters: dict[str, bool | int | float | str] = {}
+    """Parameters of the family; the literature's where left out."""
+    training_seed: Natural = 1_000_000
+    """Seed of the first training instance; the next ones follow."""
+    validation_seed: Natural = 2_000_000
+    """Seed of the first validation instance."""
+    limit: Positive = 10_000
+    """Most instances for either purpose."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> InstanceSettings:
+        family = get(self.family)
+        family.parse_size(self.size)
+        family.parameters(**self.parameters)
+        if abs(self.training_seed - self.validation_seed) < self.limit:
+            raise ValueError(f"training and validation seeds are less than the limit of {self.limit} instances apart")
+        return self
+
+    def generate(self, seed: int, size: str | None = None) -> Instance:
+        """The instance of this seed, of the section's size or of another one."""
+        family = get(self.family)
+        return family.generate(size or self.size, seed, family.parameters(**self.parameters))
+
+
+class SampleSettings(Section):
+    """How an expert's decisions are collected."""
+
+    training: Positive = 2000
+    """Least number of training samples; the last instance is sampled in full."""
+    validation: Positive = 400
+    """Least number of validation samples, from instances of their own."""
+    per_instance: Positive = 25
+    """Most samples of one instance; its solve stops there."""
+    probability: Probability = 0.12
+    """Probability that the expert is asked at a node."""
+    shallow_probability: Probability = 0.5
+    """The same at depths below ``shallow_depth``."""
+    shallow_depth: Natural = 4
+    iteration_limit: Annotated[int, Field(ge=-1)] = -1
+    """Simplex iterations of each of the expert's LPs; -1 for no limit."""
+    settings: SettingsName = "clean"
+    """Name of the set of SCIP parameters."""
+    node_limit: Positive = 2000
+    """Nodes after which a solve stops."""
+    time_limit: PositiveFloat = 120.0
+    """CPU seconds after which a solve stops: a safety net, for a solve that meets it is not reproducible."""
+
+    @model_validator(mode="after")
+    def _known(self) -> SampleSettings:
+        check_settings(self.settings)
+        return self
+
+
+class OptimiserSettings(Section):
+    """Adam under a one-cycle learning rate."""
+
+    epochs: Positive = 12
+    batch: Positive = 32
+    """Samples of a gradient step."""
+    learning_rate: PositiveFloat = 1e-3
+    """The highest, reached after ``warm_up`` of all steps."""
+    warm_up: Annotated[float, Field(gt=0, lt=1)] = 0.3
+    clip: PositiveFloat = 1.0
+    """Largest norm of the gradient."""
+    samples_per_tree: Positive = 1
+    """Samples of one tree that stay together when an epoch is shuffled: they share ancestors, whose graphs are encoded
+    once per batch. 1 is an even shuffle."""
+
+
+def check_settings(name: str) -> None:
+    """Raise ValueError where there is no such set of SCIP parameters."""
+    if name not in SETTINGS:
+        raise ValueError(f"unknown settings {name!r}; known are {', '.join(SETTINGS)}")

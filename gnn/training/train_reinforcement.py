@@ -1,0 +1,165 @@
+"""From a recipe of reinforcement learning to a checkpoint: rounds, validation, logs, the best weights."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Protocol
+
+from ...branching._scip import scip_version
+from ..checkpoint import load_checkpoint, save_checkpoint
+from ..description import Description
+from ..pretrained import pretrained_names, pretrained_path
+from .provenance import source_commit
+from .reinforcement import Reinforcement
+from .reinforcement_recipe import ReinforcementRecipe
+from .reports import RoundReport, ValidationReport
+from .rollout import roll_out
+from .workers import open_tasks
+
+__all__ = ["ReinforcementObserver", "ReinforcementResult", "train_reinforcement"]
+
+_STATE = "state.safetensors"
+_LOG = "log.jsonl"
+
+
+class ReinforcementObserver(Protocol):
+    """Who is told how a training goes on."""
+
+    def rollouts(self, decisions: int) -> None:
+        """The training begins; its budget of decisions."""
+
+    def round_ended(self, report: RoundReport) -> None:
+        """A round is done."""
+
+    def validated(self, report: ValidationReport) -> None:
+        """A validation is done."""
+
+    def lost(self, seed: int, cause: str) -> None:
+        """An episode was lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReinforcementResult:
+    """What a training left behind."""
+
+    checkpoint: Path
+    description: Description
+    best: ValidationReport
+
+
+def train_reinforcement(
+    recipe: ReinforcementRecipe,
+    text: str,
+    out: Path,
+    observer: ReinforcementObserver,
+    *,
+    resume: bool = False,
+    workers: int | str = 1,
+) -> ReinforcementResult:
+    """Follow a recipe.
+
+    Args:
+        recipe: the recipe.
+        text: its text, kept in the checkpoint's description.
+        out: folder of the run: the state, the replay's episodes, ``log.jsonl`` (a line for each round and validation),
+            TensorBoard's events, the checkpoint with the best weights and, with ``-last``, that of the last ones.
+        observer: is told of the progress.
+        resume: go on with what is in ``out``.
+        workers: processes of rollouts; 0 for this process, ``ray`` or ``ray://HOST:PORT`` for Ray.
+
+    Raises:
+        ValueError: ``out`` holds a run already and ``resume`` is False, or what is there does not fit the recipe.
+        Interrupted: stopped by a signal; ``resume`` goes on.
+        OSError: something cannot be written.
+    """
+    state, checkpoint = out / _STATE, out / f"{recipe.name}.safetensors"
+    if not resume and (state.exists() or checkpoint.exists()):
+        raise ValueError(f"{out} holds a run already: --resume goes on with it, --out chooses another folder")
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "recipe.toml").write_text(text, encoding="utf-8")
+    start = None if recipe.start is None else load_checkpoint(_start_path(recipe.start))[0]
+    pool = open_tasks(roll_out, workers, timeout=10 * recipe.rollout.time_limit + 60)
+    log = _Log(out)
+
+    def round_ended(report: RoundReport) -> None:
+        log.round_ended(report)
+        observer.round_ended(report)
+
+    def validated(report: ValidationReport) -> None:
+        log.validated(report)
+        observer.validated(report)
+
+    try:
+        learner = Reinforcement(recipe, out, pool, start=start, on_round=round_ended, on_validation=validated, on_lost=observer.lost)
+        observer.rollouts(recipe.rollout.decisions)
+        network = learner.run(resume=resume and state.exists())
+    finally:
+        pool.close()
+        log.close()
+    description = _describe(recipe, text, learner)
+    save_checkpoint(checkpoint, network, description)
+    return ReinforcementResult(checkpoint, description, learner.best)
+
+
+def _start_path(start: str) -> Path:
+    return pretrained_path(start) if start in pretrained_names() else Path(start)
+
+
+def _describe(recipe: ReinforcementRecipe, text: str, learner: Reinforcement) -> Description:
+    best, state = learner.best, learner.state
+    return Description(
+        family=recipe.instances.family,
+        recipe=text,
+        seeds=(recipe.seed, recipe.instances.training_seed, recipe.instances.validation_seed),
+        samples={"decisions": state.decisions, "episodes": state.episodes, "gradient_steps": state.step},
+        scores={
+            "validation_nodes": best.nodes,
+            "validation_lp_iterations": best.lp_iterations,
+            "validation_unsolved": float(best.unsolved),
+            "decisions_at_best": float(best.decisions),
+        },
+        commit=source_commit(),
+        scip_version=".".join(str(part) for part in scip_version()),
+    )
+
+
+class _Log:
+    """The run's history: lines of JSON, and TensorBoard's scalars where tensorboardX is installed."""
+
+    def __init__(self, out: Path) -> None:
+        self._path = out / _LOG
+        try:
+            from tensorboardX import SummaryWriter
+        except ModuleNotFoundError:
+            self._scalars = None
+        else:
+            self._scalars = SummaryWriter(str(out / "tensorboard"), flush_secs=30)
+
+    def round_ended(self, report: RoundReport) -> None:
+        values = asdict(report)
+        self._line("round", values)
+        seconds = max(report.rollout_seconds + report.learning_seconds, 1e-9)
+        for name in ("nodes", "lp_iterations", "loss", "bias", "error", "entropy", "buffer_age", "rollout_seconds", "learning_seconds"):
+            self._scalar(f"training/{name}", values[name], report.decisions)
+        self._scalar("training/episodes_per_second", report.round_episodes / seconds, report.decisions)
+        self._scalar("training/steps_per_second", report.round_steps / seconds, report.decisions)
+
+    def validated(self, report: ValidationReport) -> None:
+        self._line("validation", asdict(report))
+        self._scalar("validation/nodes", report.nodes, report.decisions)
+        self._scalar("validation/lp_iterations", report.lp_iterations, report.decisions)
+
+    def close(self) -> None:
+        if self._scalars is not None:
+            self._scalars.close()
+
+    def _line(self, kind: str, values: dict[str, object]) -> None:
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"kind": kind, **values}) + "\n")
+
+    def _scalar(self, name: str, value: float, decisions: int) -> None:
+        if self._scalars is not None and math.isfinite(value):
+            self._scalars.add_scalar(name, value, decisions)

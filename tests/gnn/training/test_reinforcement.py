@@ -1,0 +1,208 @@
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from revibranch.gnn.checkpoint import save_checkpoint
+from revibranch.gnn.description import Description
+from revibranch.gnn.network import BranchingNetwork
+from revibranch.gnn.training.interruption import Interrupted
+from revibranch.gnn.training.recipe import ReinforcementRecipe, load_recipe
+from revibranch.gnn.training.reinforcement import Reinforcement
+from revibranch.gnn.training.rollout import RolloutResult, RolloutTask, Weights, roll_out
+from revibranch.gnn.training.state import StateError
+from revibranch.gnn.training.workers import Outcome, SerialTasks
+
+LEARNERS = ("revibranch", "bbmdp", "treedqn", "retro", "tmdp", "finetune")
+TEXT = """
+name = "tiny"
+learner = "revibranch"
+[instances]
+family = "auction"
+size = "30x120"
+[network]
+width = 8
+heads = 2
+[rollout]
+decisions = 150
+episodes = 3
+warm_up = 3
+[learning]
+batch = 16
+target_every = 4
+[validation]
+instances = 2
+every = 80
+"""
+
+
+def recipe(folder: Path, learner: str = "revibranch", *changes: str) -> ReinforcementRecipe:
+    path = folder / "tiny.toml"
+    path.write_text(TEXT)
+    overrides = [f"learner={learner}", *changes]
+    if learner in ("revibranch", "bbmdp"):
+        overrides.insert(0, "network.classes=12")
+    if learner in ("revibranch", "finetune"):
+        overrides.insert(0, "network.history_length=4")
+    if learner == "finetune":
+        overrides.insert(0, "start=somewhere")
+    result = load_recipe(path, overrides)
+    assert isinstance(result, ReinforcementRecipe)
+    return result
+
+
+def beginning(settings: ReinforcementRecipe) -> BranchingNetwork | None:
+    """A network to start from, where the learner wants one."""
+    if settings.start is None:
+        return None
+    torch.manual_seed(5)
+    return BranchingNetwork(settings.network)
+
+
+def run(settings: ReinforcementRecipe, out: Path, pool: Any = None, **observers: Any) -> Reinforcement:
+    out.mkdir(exist_ok=True)
+    return Reinforcement(settings, out, pool or SerialTasks(roll_out), start=beginning(settings), **observers)
+
+
+@pytest.mark.parametrize("learner", LEARNERS)
+def test_every_learner_changes_its_weights_and_keeps_the_best(tmp_path: Path, learner: str) -> None:
+    rounds: list[Any] = []
+    validations: list[Any] = []
+    training = run(recipe(tmp_path, learner), tmp_path / "run", on_round=rounds.append, on_validation=validations.append)
+    before = {name: tensor.clone() for name, tensor in training.state.network.named_parameters()}
+    network = training.run()
+    last = dict(training.state.network.named_parameters())
+    assert any(not torch.equal(before[name], last[name]) for name in before)
+    assert rounds[-1].decisions >= 150 > rounds[-2].decisions
+    assert training.best.nodes == min(report.nodes for report in validations)
+    assert all(torch.isfinite(tensor).all() for tensor in network.state_dict().values())
+    assert not network.training
+
+
+@pytest.mark.parametrize("learner", ["revibranch", "tmdp", "finetune"])
+@pytest.mark.parametrize("stop", [1, 3])
+def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path: Path, learner: str, stop: int) -> None:
+    settings = recipe(tmp_path, learner, "replay.priority=0.5")
+    whole = run(settings, tmp_path / "whole")
+    expected = whole.run().state_dict()
+
+    def interrupt(report: Any) -> None:
+        if report.round == stop:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Interrupted):
+        run(settings, tmp_path / "parts", on_round=interrupt).run()
+    torch.manual_seed(stop)  # the random state of the process must not matter
+    resumed = run(settings, tmp_path / "parts")
+    found = resumed.run(resume=True).state_dict()
+    for name, value in expected.items():
+        assert torch.equal(found[name], value), name
+    assert resumed.state.validations == whole.state.validations
+
+
+def test_a_signal_during_rollouts_loses_the_round_only(tmp_path: Path) -> None:
+    settings = recipe(tmp_path)
+    expected = run(settings, tmp_path / "whole").run().state_dict()
+
+    class Interrupting(SerialTasks[RolloutTask, Weights | None, RolloutResult]):
+        def run(self, tasks: Iterable[RolloutTask], shared: Weights | None) -> Iterator[Outcome[RolloutTask, RolloutResult]]:
+            for place, outcome in enumerate(super().run(tasks, shared)):
+                if place == 1 and outcome.task.entropy[-1] > 3:
+                    os.kill(os.getpid(), signal.SIGINT)
+                yield outcome
+
+    with pytest.raises(Interrupted):
+        run(settings, tmp_path / "parts", Interrupting(roll_out)).run()
+    found = run(settings, tmp_path / "parts").run(resume=True).state_dict()
+    assert all(torch.equal(found[name], value) for name, value in expected.items())
+
+
+def test_lost_episodes_are_told_and_cost_nothing_else(tmp_path: Path) -> None:
+    lost: list[tuple[int, str]] = []
+
+    class Losing(SerialTasks[RolloutTask, Weights | None, RolloutResult]):
+        def run(self, tasks: Iterable[RolloutTask], shared: Weights | None) -> Iterator[Outcome[RolloutTask, RolloutResult]]:
+            for place, outcome in enumerate(super().run(tasks, shared)):
+                yield Outcome(outcome.task, None, "the worker died") if place == 0 and outcome.task.record else outcome
+
+    training = run(recipe(tmp_path), tmp_path / "run", Losing(roll_out), on_lost=lambda seed, cause: lost.append((seed, cause)))
+    training.run()
+    assert len(lost) >= 2
+    assert {cause for _, cause in lost} == {"the worker died"}
+    assert training.state.decisions >= 150
+
+
+def test_a_state_of_another_recipe_is_refused(tmp_path: Path) -> None:
+    run(recipe(tmp_path), tmp_path / "run").run()
+    with pytest.raises(StateError, match="another recipe"):
+        run(recipe(tmp_path, "revibranch", "learning.steps=2"), tmp_path / "run").run(resume=True)
+
+
+def test_a_damaged_episode_of_the_replay_is_one_clear_error(tmp_path: Path) -> None:
+    settings = recipe(tmp_path)
+    run(settings, tmp_path / "run").run()
+    next((tmp_path / "run" / "replay").glob("*.npz")).write_bytes(b"garbage")
+    with pytest.raises(StateError, match="cannot be used"):
+        run(settings, tmp_path / "run").run(resume=True)
+
+
+def test_a_folder_that_cannot_be_written_leaves_the_last_state_intact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = recipe(tmp_path)
+    whole = run(settings, tmp_path / "run")
+    whole.run()
+    before = (tmp_path / "run" / "state.safetensors").read_bytes()
+
+    def full(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        whole.state.save(tmp_path / "run")
+    assert (tmp_path / "run" / "state.safetensors").read_bytes() == before
+
+
+def test_a_curriculum_moves_from_size_to_size(tmp_path: Path) -> None:
+    path = tmp_path / "tiny.toml"
+    path.write_text(TEXT + '[[curriculum]]\nsize = "26x110"\nuntil = 0.4\n')
+    settings = load_recipe(path, ["network.classes=12"])
+    assert isinstance(settings, ReinforcementRecipe)
+    sizes: list[str] = []
+
+    class Noting(SerialTasks[RolloutTask, Weights | None, RolloutResult]):
+        def run(self, tasks: Iterable[RolloutTask], shared: Weights | None) -> Iterator[Outcome[RolloutTask, RolloutResult]]:
+            part = list(tasks)
+            sizes.extend(task.size for task in part if task.record)
+            return super().run(part, shared)
+
+    run(settings, tmp_path / "run", Noting(roll_out)).run()
+    assert sizes[0] == "26x110"
+    assert sizes[-1] == "30x120"
+    assert sizes == sorted(sizes)
+
+
+def test_any_learner_starts_from_an_imitation_checkpoint(tmp_path: Path) -> None:
+    settings = recipe(tmp_path, "revibranch", "start=imitation")
+    torch.manual_seed(1)
+    imitation = BranchingNetwork(settings.network.model_copy(update={"classes": 0}))
+    training = Reinforcement(settings, tmp_path, SerialTasks(roll_out), start=imitation)
+    encoder = imitation.encoder.state_dict()
+    assert all(torch.equal(value, encoder[name]) for name, value in training.state.network.encoder.state_dict().items())
+    assert training.state.acting is imitation
+    training.run()
+    other = BranchingNetwork(settings.network.model_copy(update={"width": 16}))
+    with pytest.raises(ValueError, match="another network"):
+        Reinforcement(settings, tmp_path, SerialTasks(roll_out), start=other)
+
+
+def test_the_checkpoint_of_a_run_is_a_policy(tmp_path: Path) -> None:
+    from revibranch.gnn.policy import load_policy
+
+    network = run(recipe(tmp_path), tmp_path / "run").run()
+    save_checkpoint(tmp_path / "tiny.safetensors", network, Description(family="auction"))
+    assert load_policy(tmp_path / "tiny.safetensors").needs_path

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from revibranch.gnn.config import NetworkConfig
+from revibranch.gnn.network import BranchingNetwork
+from revibranch.gnn.training.exploration import Exploration
+from revibranch.gnn.training.rollout import RolloutResult, RolloutTask, Weights, roll_out
+from revibranch.gnn.training.sections import InstanceSettings
+from revibranch.gnn.training.workers import open_tasks
+
+TASK = RolloutTask(
+    instances=InstanceSettings(family="auction", size="30x120"),
+    size="30x120",
+    seed=3,
+    settings="clean",
+    node_limit=1000,
+    time_limit=60.0,
+    exploration=Exploration(0.5, 0.1),
+    entropy=(0, 1, 3),
+)
+
+
+def weights(length: int = 4, seed: int = 0) -> Weights:
+    torch.manual_seed(seed)
+    config = NetworkConfig(width=8, heads=2, history_length=length, classes=8)
+    network = BranchingNetwork(config)
+    return Weights(0, config, {name: tensor.numpy() for name, tensor in network.state_dict().items()})
+
+
+def same(one: RolloutResult, other: RolloutResult) -> bool:
+    if (one.nodes, one.lp_iterations, one.decisions, one.status) != (other.nodes, other.lp_iterations, other.decisions, other.status):
+        return False
+    if one.episode is None or other.episode is None:
+        return one.episode is other.episode
+    pairs = [(getattr(one.episode, name), getattr(other.episode, name)) for name in ("choice", "parent", "entered", "log_probability")]
+    states = [(one.episode.state(d), other.episode.state(d)) for d in range(len(one.episode))]
+    pairs += [(a.variable_features, b.variable_features) for a, b in states]
+    return all(np.array_equal(a, b, equal_nan=True) for a, b in pairs)
+
+
+def test_an_episode_holds_every_decision_and_the_whole_tree() -> None:
+    result = roll_out(TASK, weights())
+    assert result.status == "optimal"
+    assert result.episode is not None
+    assert result.episode.tree is not None
+    assert result.episode.tree.n_processed == result.nodes
+    assert len(result.episode) == result.decisions > 0
+    assert result.episode.subtree_sizes()[0] == result.episode.tree.n_created
+    assert (result.episode.log_probability < 0).all()
+
+
+def test_the_same_task_gives_the_same_episode_and_other_entropy_another() -> None:
+    frozen = weights()
+    first = roll_out(TASK, frozen)
+    assert same(first, roll_out(TASK, frozen))
+    assert not same(first, roll_out(replace(TASK, entropy=(0, 1, 4)), frozen))
+
+
+@pytest.mark.parametrize("random", [True, False])
+def test_without_recording_the_solve_is_the_same(random: bool) -> None:
+    task = replace(TASK, random=random)
+    recorded, plain = roll_out(task, weights()), roll_out(replace(task, record=False), weights())
+    assert plain.episode is None
+    assert (plain.nodes, plain.lp_iterations) == (recorded.nodes, recorded.lp_iterations)
+
+
+def test_the_optimum_is_that_of_any_other_branching() -> None:
+    results = [roll_out(replace(TASK, exploration=Exploration(epsilon=share)), weights()) for share in (0.0, 1.0)]
+    assert all(result.status == "optimal" for result in results)
+
+
+@pytest.mark.parametrize("workers", [2, pytest.param("ray", marks=pytest.mark.slow)])
+def test_processes_and_ray_give_the_episodes_of_this_process(workers: Any) -> None:
+    if workers == "ray":
+        pytest.importorskip("ray")
+    tasks = [replace(TASK, seed=seed, entropy=(0, 1, seed)) for seed in range(4)]
+    frozen, later = weights(), weights(seed=1)
+    pool = open_tasks(roll_out, workers, timeout=300)
+    serial = open_tasks(roll_out, 0, timeout=300)
+    try:
+        for shared in (frozen, later, frozen):  # weights change between rounds: no worker may keep old ones
+            found = {outcome.task.seed: outcome.result for outcome in pool.run(tasks, shared)}
+            for outcome in serial.run(tasks, shared):
+                theirs = found[outcome.task.seed]
+                assert outcome.result is not None
+                assert theirs is not None
+                assert same(outcome.result, theirs)
+    finally:
+        pool.close()
