@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import safetensors.torch
 import torch
 
+from ..branching.files import write_atomically
 from .description import FORMAT, METADATA_KEY, CheckpointError, Description, Header, read_checkpoint
 from .network import BranchingNetwork
 
-__all__ = ["FORMAT", "CheckpointError", "Description", "load_checkpoint", "save_checkpoint", "write_whole"]
+__all__ = ["FORMAT", "CheckpointError", "Description", "load_checkpoint", "save_checkpoint"]
 
 
 def save_checkpoint(path: str | os.PathLike[str], network: BranchingNetwork, description: Description) -> None:
@@ -20,28 +20,10 @@ def save_checkpoint(path: str | os.PathLike[str], network: BranchingNetwork, des
     Raises:
         OSError: the file cannot be written.
     """
-    target = Path(path)
     header = Header(config=network.config, description=description)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     data = safetensors.torch.save(tensors, metadata={METADATA_KEY: header.model_dump_json()})
-    write_whole(target, data)
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file so that a reader finds the old one or the whole new one, also after a crash.
-
-    Raises:
-        OSError: the file cannot be written; the old one is as it was.
-    """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_atomically(path, data)
 
 
 def load_checkpoint(path: str | os.PathLike[str]) -> tuple[BranchingNetwork, Description]:

@@ -11,12 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ...branching.episode import Ancestor, Episode
 from ...branching.state import BranchState
 from ..batch import GraphBatch
 from ..network import BranchingNetwork
 from ..revival import gather_history, select_history
 from .losses import Candidates
-from .samples import Ancestor, Shard
 
 __all__ = ["SampleBatch", "SampleSet", "shuffled_batches"]
 
@@ -55,25 +55,25 @@ class SampleBatch:
 
 
 class SampleSet:
-    """All samples of many shards.
+    """All samples of many episodes.
 
     Args:
-        paths: the shards.
+        paths: the episodes' files.
         history_length: most ancestors of a sample that its batch carries.
 
     Raises:
-        ShardError: a shard is damaged.
+        EpisodeError: an episode is damaged.
         ValueError: there is no sample.
     """
 
     def __init__(self, paths: Sequence[Path], history_length: int) -> None:
-        self.shards = [Shard(path) for path in paths]
+        self.episodes = [Episode.load(path) for path in paths]
         self.history_length = history_length
-        self.trees: NDArray[np.int64] = np.repeat(np.arange(len(self.shards)), [len(shard.samples) for shard in self.shards])
-        """(samples,) int64: the shard of each sample, ascending."""
+        self.trees: NDArray[np.int64] = np.repeat(np.arange(len(self.episodes)), [len(episode.samples) for episode in self.episodes])
+        """(samples,) int64: the episode of each sample, ascending."""
         if not len(self.trees):
             raise ValueError("there are no samples")
-        self._decisions = np.concatenate([shard.samples for shard in self.shards])
+        self._decisions = np.concatenate([episode.samples for episode in self.episodes])
         self._states: dict[tuple[int, int], BranchState] = {}
 
     def __len__(self) -> int:
@@ -81,8 +81,8 @@ class SampleSet:
 
     @property
     def n_decisions(self) -> int:
-        """Decisions in the shards: the samples, and those on the way to them."""
-        return sum(map(len, self.shards))
+        """Decisions in the episodes: the samples, and those on the way to them."""
+        return sum(map(len, self.episodes))
 
     def states(self) -> list[BranchState]:
         """The samples' states."""
@@ -99,25 +99,25 @@ class SampleSet:
                 place = places.setdefault((tree, ancestor.decision), len(places))
                 steps.append(3 * place + ancestor.child)
             histories.append(tuple(steps))
-        scores = [self.shards[tree].scores(decision) for tree, decision in keys]
+        scores = [self.episodes[tree].scores(decision) for tree, decision in keys]
         return SampleBatch(
             graphs=GraphBatch.from_states([self._state(key) for key in places]),
             candidates=Candidates.from_counts(torch.tensor([len(part) for part in scores])),
             scores=torch.from_numpy(np.concatenate(scores)),
-            choices=torch.tensor([int(self.shards[tree].choice[decision]) for tree, decision in places]),
+            choices=torch.tensor([int(self.episodes[tree].choice[decision]) for tree, decision in places]),
             histories=tuple(histories),
         )
 
     def _history(self, tree: int, decision: int) -> list[Ancestor]:
         if not self.history_length:
             return []
-        path = self.shards[tree].ancestors(decision)
+        path = self.episodes[tree].ancestors(decision)
         return [path[place] for place in select_history(len(path), self.history_length)]
 
     def _state(self, key: tuple[int, int]) -> BranchState:
         state = self._states.get(key)
         if state is None:
-            state = self._states[key] = self.shards[key[0]].state(key[1])
+            state = self._states[key] = self.episodes[key[0]].state(key[1])
         return state
 
 

@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...branching.brancher import attach, optimize
+from ...branching.episode import Episode, EpisodeError, EpisodeRecorder
 from ...branching.expert import strong_branching
 from ...branching.policy import PathStep, Policy
 from ...branching.settings import apply_settings
 from ...branching.state import BranchState, variable_column_names
 from .recipe import InstanceSettings, Recipe, SampleSettings
-from .samples import Recorder, Shard, ShardError
 from .workers import run_tasks
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class CollectPolicy(Policy):
 
     def __init__(self, settings: SampleSettings, entropy: Sequence[int]) -> None:
         self.settings = settings
-        self.recorder = Recorder()
+        self.recorder = EpisodeRecorder()
         self._random = np.random.default_rng(entropy)
         self._labels: NDArray[np.float64] | None = None
         self._model: weakref.ref[Model] | None = None
@@ -114,11 +114,11 @@ class SolveReport:
     seed: int
     samples: int
     decisions: int
-    """Decisions in the shard: the samples and those on the way to them."""
+    """Decisions in the episode: the samples and those on the way to them."""
     reused: bool = False
-    """The shard was there already."""
+    """The episode was there already."""
     error: str | None = None
-    """Why there is no shard."""
+    """Why there is no episode."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,20 +139,20 @@ def collect(
     workers: int = 1,
     on_report: Callable[[SolveReport], None] | None = None,
 ) -> list[Path]:
-    """Collect the samples of a recipe, one shard an instance. Shards that are there already are kept.
+    """Collect the samples of a recipe, one episode an instance. Episodes that are there already are kept.
 
     Instances are taken by ascending seed until they hold enough samples, so the result does not depend on the number of
     workers. An instance that fails is reported and left out.
 
     Args:
         recipe: what to collect.
-        folder: where the shards lie or will lie.
+        folder: where the episodes lie or will lie.
         purpose: which instances, and how many samples.
         workers: processes; 0 solves in this one.
         on_report: called once an instance, as they end.
 
     Returns:
-        The shards, by ascending seed.
+        The episodes' files, by ascending seed.
 
     Raises:
         ValueError: the folder holds samples of other settings, or the instances are too few.
@@ -182,7 +182,7 @@ def collect(
 
     tasks: list[_Task] = []
     for seed in range(first, first + recipe.instances.limit):
-        path = _shard_path(recipe, folder, seed)
+        path = _episode_path(recipe, folder, seed)
         report = _reusable(path, seed, fingerprint) if path.exists() else None
         if report is None:
             tasks.append(_Task(recipe.instances, recipe.samples, seed, recipe.seed, path, fingerprint))
@@ -204,10 +204,10 @@ def collect(
             raise ValueError(f"the first {_HOPELESS} {purpose} instances gave no sample: {report.error or 'too small a size?'}")
         last = complete()
     outcomes.close()
-    return [_shard_path(recipe, folder, seed) for seed in range(first, last + 1) if reports[seed].samples]
+    return [_episode_path(recipe, folder, seed) for seed in range(first, last + 1) if reports[seed].samples]
 
 
-def _shard_path(recipe: Recipe, folder: Path, seed: int) -> Path:
+def _episode_path(recipe: Recipe, folder: Path, seed: int) -> Path:
     return folder / f"{recipe.instances.family}-{recipe.instances.size}-s{seed}.npz"
 
 
@@ -230,25 +230,26 @@ def _solve(task: _Task) -> SolveReport:
         "nodes": model.getNTotalNodes(),
         "scip_version": str(model.version()),
     }
-    policy.recorder.write(task.path, facts)
-    shard = Shard(task.path)
-    return SolveReport(task.seed, len(shard.samples), len(shard))
+    episode = policy.recorder.episode(facts)
+    # Samples and the decisions on the way to them, which a network with history encodes again with today's weights.
+    episode = episode.kept(episode.samples.tolist())
+    episode.save(task.path)
+    return SolveReport(task.seed, len(episode.samples), len(episode))
 
 
 def _reusable(path: Path, seed: int, fingerprint: str) -> SolveReport | None:
-    """A report on a shard that is there already; None where it is damaged."""
+    """A report on an episode that is there already; None where it is damaged."""
     try:
-        shard = Shard(path)
-        shard.verify()
-    except ShardError:
+        episode = Episode.load(path)
+    except EpisodeError:
         return None
-    if shard.facts.get("fingerprint") != fingerprint:
+    if episode.facts.get("fingerprint") != fingerprint:
         raise ValueError(f"{path.parent} holds samples of other settings (see {path.name}); choose another folder")
-    return SolveReport(seed, len(shard.samples), len(shard), reused=True)
+    return SolveReport(seed, len(episode.samples), len(episode), reused=True)
 
 
 def _fingerprint(recipe: Recipe) -> str:
-    """Of all that decides what is in a shard; the numbers of samples and instances do not."""
+    """Of all that decides what is in an episode; the numbers of samples and instances do not."""
     parts = (
         recipe.instances.model_dump_json(include={"family", "size", "parameters"}),
         recipe.samples.model_dump_json(exclude={"training", "validation"}),

@@ -12,7 +12,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from ..checkpoint import write_whole
+from ...branching.files import write_atomically
 
 __all__ = ["StateError", "adam_tensors", "load_state", "restore_adam", "save_state"]
 
@@ -34,7 +34,7 @@ def save_state(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, An
         {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()},
         metadata={_KEY: json.dumps({"format": _FORMAT, **facts})},
     )
-    write_whole(path, data)
+    write_atomically(path, data)
 
 
 def load_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

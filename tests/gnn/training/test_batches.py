@@ -10,7 +10,7 @@ from revibranch.gnn.network import BranchingNetwork
 from revibranch.gnn.revival import gather_history
 from revibranch.gnn.training.batches import SampleSet, shuffled_batches
 
-from .shards import recipe, with_history, write_shards
+from .episodes import recipe, with_history, write_episodes
 
 
 def network_with_history(length: int) -> BranchingNetwork:
@@ -19,7 +19,7 @@ def network_with_history(length: int) -> BranchingNetwork:
 
 
 def test_each_distinct_graph_is_there_once(tmp_path: Path) -> None:
-    data = SampleSet(write_shards(tmp_path, 2), history_length=8)
+    data = SampleSet(write_episodes(tmp_path, 2), history_length=8)
     assert data.collate([3, 4, 5]).graphs.n_graphs == 6  # a chain of six: 3, 4, 5 and their ancestors 0, 1, 2
     assert data.collate([5, 11]).graphs.n_graphs == 12
     assert SampleSet(data_paths(tmp_path), history_length=0).collate([3, 4, 5]).graphs.n_graphs == 3
@@ -30,27 +30,27 @@ def data_paths(folder: Path) -> list[Path]:
 
 
 def test_a_batch_scores_like_each_sample_alone_along_its_path(tmp_path: Path) -> None:
-    data = SampleSet(write_shards(tmp_path, 2), history_length=3)
+    data = SampleSet(write_episodes(tmp_path, 2), history_length=3)
     network = network_with_history(3).eval()
     chosen = [9, 2, 5, 0]
     batch = data.collate(chosen)
     together = batch.logits(network).detach().split(torch.bincount(batch.candidates.batch).tolist())
     for logits, sample in zip(together, chosen, strict=True):
-        shard, decision = data.shards[data.trees[sample]], sample % 6
+        episode, decision = data.episodes[data.trees[sample]], sample % 6
         # By hand, graph by graph: encode every ancestor, take the step of the child that was entered.
         steps = []
-        for ancestor in shard.ancestors(decision):
-            graph = GraphBatch.view(shard.state(ancestor.decision))
-            choice = torch.tensor([int(shard.choice[ancestor.decision])])
+        for ancestor in episode.ancestors(decision):
+            graph = GraphBatch.view(episode.state(ancestor.decision))
+            choice = torch.tensor([int(episode.choice[ancestor.decision])])
             steps.append(network.steps(graph, network.encode(graph), choice)[0, ancestor.child])
         table = torch.stack(steps) if steps else torch.zeros(0, 8)
         memory, mask = gather_history(table, [range(len(steps))], 3)
-        alone = network(GraphBatch.view(shard.state(decision)), memory, mask)
+        alone = network(GraphBatch.view(episode.state(decision)), memory, mask)
         torch.testing.assert_close(logits, alone.detach(), rtol=1e-4, atol=1e-5)
 
 
 def test_ancestors_are_trained_too(tmp_path: Path) -> None:
-    data = SampleSet(write_shards(tmp_path, 1), history_length=4)
+    data = SampleSet(write_episodes(tmp_path, 1), history_length=4)
     network = network_with_history(4)
     data.collate([5]).logits(network).square().sum().backward()
     parameter = next(network.revival.parameters())

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from revibranch.branching.brancher import attach, optimize
+from revibranch.branching.episode import Episode
 from revibranch.branching.policy import PathStep
 from revibranch.branching.settings import apply_settings
 from revibranch.branching.state import BranchState
@@ -14,10 +15,9 @@ from revibranch.cli import main
 from revibranch.gnn.checkpoint import load_checkpoint
 from revibranch.gnn.training.collect import CollectPolicy, SolveReport, collect, pseudocost_scores
 from revibranch.gnn.training.recipe import Recipe, SampleSettings, load_recipe
-from revibranch.gnn.training.samples import Shard
 
 from ..states import random_state
-from .shards import RECIPE
+from .episodes import RECIPE
 
 FAMILY, SIZE = "auction", "40x200"  # some tens of nodes in a fraction of a second
 
@@ -54,18 +54,18 @@ def test_recorded_ancestors_are_the_real_path(tmp_path: Path) -> None:
         policy = Watched(recipe.samples)
         attach(model, policy, strict=True)
         optimize(model)
-        policy.recorder.write(tmp_path / f"{seed}.npz", {})
-        shard = Shard(tmp_path / f"{seed}.npz")
+        episode = policy.recorder.episode({})
+        episode = episode.kept(episode.samples)
         seen = {state.node.number: (state, path, choice) for state, path, choice in policy.seen}
-        for decision in range(len(shard)):
-            stored = shard.state(decision)
+        for decision in range(len(episode)):
+            stored = episode.state(decision)
             state, path, choice = seen[stored.node.number]
             for name in ("variable_features", "row_features", "edge_variables", "edge_rows", "edge_order", "edge_values", "candidates"):
                 np.testing.assert_array_equal(getattr(stored, name), getattr(state, name), err_msg=name)
             assert stored.node == state.node
-            assert int(shard.choice[decision]) == choice
-            ancestors = shard.ancestors(decision)
-            assert [(shard.state(step.decision).node.number, step.child) for step in ancestors] == path
+            assert int(episode.choice[decision]) == choice
+            ancestors = episode.ancestors(decision)
+            assert [(episode.state(step.decision).node.number, step.child) for step in ancestors] == path
             assert len(path) == state.node.depth  # nobody else branched
             deepest = max(deepest, len(path))
     assert deepest >= 3
@@ -73,16 +73,16 @@ def test_recorded_ancestors_are_the_real_path(tmp_path: Path) -> None:
 
 def test_samples_hold_the_experts_scores_and_choice(tmp_path: Path) -> None:
     [path, *_] = collect(small(), tmp_path, "training", workers=0)
-    shard = Shard(path)
-    assert len(shard.samples) >= 1
-    for sample in shard.samples.tolist():
-        scores = shard.scores(sample)
+    episode = Episode.load(path)
+    assert len(episode.samples) >= 1
+    for sample in episode.samples.tolist():
+        scores = episode.scores(sample)
         assert np.isfinite(scores).sum() >= 2
-        assert int(shard.choice[sample]) == int(np.nanargmax(scores))
-    others = sorted(set(range(len(shard))) - set(shard.samples.tolist()))
+        assert int(episode.choice[sample]) == int(np.nanargmax(scores))
+    others = sorted(set(range(len(episode))) - set(episode.samples.tolist()))
     for decision in others:
-        assert np.isnan(shard.scores(decision)).all()
-        assert int(shard.choice[decision]) == int(pseudocost_scores(shard.state(decision)).argmax())
+        assert np.isnan(episode.scores(decision)).all()
+        assert int(episode.choice[decision]) == int(pseudocost_scores(episode.state(decision)).argmax())
 
 
 def test_collection_is_repeatable_and_the_same_on_workers(tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_collection_is_repeatable_and_the_same_on_workers(tmp_path: Path) -> Non
         assert one.read_bytes() == other.read_bytes()
 
 
-def test_good_shards_are_kept_and_damaged_ones_made_again(tmp_path: Path) -> None:
+def test_good_episodes_are_kept_and_damaged_ones_made_again(tmp_path: Path) -> None:
     recipe = small()
     paths = collect(recipe, tmp_path, "training", workers=0)
     whole = [path.read_bytes() for path in paths]
@@ -112,7 +112,7 @@ def test_good_shards_are_kept_and_damaged_ones_made_again(tmp_path: Path) -> Non
 
 def test_no_more_samples_of_an_instance_than_asked_for(tmp_path: Path) -> None:
     for path in collect(small(per_instance=2), tmp_path, "training", workers=0):
-        assert 1 <= len(Shard(path).samples) <= 2
+        assert 1 <= len(Episode.load(path).samples) <= 2
 
 
 def test_too_few_instances_are_an_error(tmp_path: Path) -> None:

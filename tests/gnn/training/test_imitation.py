@@ -13,14 +13,14 @@ from revibranch.gnn.training.interruption import Interrupted
 from revibranch.gnn.training.recipe import OptimiserSettings, Recipe
 from revibranch.gnn.training.state import StateError
 
-from .shards import recipe, with_history, write_shards
+from .episodes import recipe, with_history, write_episodes
 
 
 def learner(folder: Path, settings: Recipe, **observers: object) -> Imitation:
     data = folder / "data"
     if not data.exists():
         data.mkdir()
-        write_shards(data, 4)
+        write_episodes(data, 4)
     paths = [data / f"{seed}.npz" for seed in range(4)]
     length = settings.network.history_length
     return Imitation(settings, SampleSet(paths[:3], length), SampleSet(paths[3:], length), folder / "state", **observers)  # type: ignore[arg-type]

@@ -1,38 +1,19 @@
-"""Shards of random states for tests: no solver, no expert, but trees, ancestors and scores."""
+"""Episodes of random states for tests: no solver, no expert, but trees, ancestors and scores."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
-from revibranch.branching.state import BranchState
-from revibranch.gnn.training.recipe import Recipe
-from revibranch.gnn.training.samples import Recorder
+from revibranch.branching.episode import EpisodeRecorder
+from revibranch.branching.state import ROW_COLUMNS, VARIABLE_COLUMNS, BranchState
 
-from ..states import facts, random_state
-
-RECIPE = {
-    "name": "tiny",
-    "instances": {"family": "setcover", "size": "20x40"},
-    "network": {"width": 8, "heads": 2},
-    "optimiser": {"epochs": 3, "batch": 4, "learning_rate": 1e-2},
-}
-
-
-def recipe(**optimiser: float) -> Recipe:
-    return Recipe.model_validate({**RECIPE, "optimiser": {**RECIPE["optimiser"], **optimiser}})
-
-
-def with_history(plain: Recipe, length: int) -> Recipe:
-    return plain.model_copy(update={"network": plain.network.model_copy(update={"history_length": length})})
+from ..gnn.states import facts, random_state
 
 
 def tree_states(seed: int, count: int, structures: int = 2) -> list[BranchState]:
     """States of one solve: few structures, and other dynamic columns at every node."""
-    from revibranch.branching.state import ROW_COLUMNS, VARIABLE_COLUMNS
-
     bases = [random_state(seed * 100 + place, n_variables=8 + place, n_rows=6, structure_id=place) for place in range(structures)]
     generator = np.random.default_rng(seed)
     states = []
@@ -48,19 +29,11 @@ def tree_states(seed: int, count: int, structures: int = 2) -> list[BranchState]
     return states
 
 
-def write_shard(path: Path, seed: int, count: int = 6) -> list[BranchState]:
+def chain(seed: int, count: int = 6) -> tuple[EpisodeRecorder, list[BranchState]]:
     """A chain of decisions, every one a sample whose best candidate can be read off the graph."""
-    recorder = Recorder()
+    recorder = EpisodeRecorder()
     states = tree_states(seed, count)
     for number, state in enumerate(states):
         scores = state.variable_features[state.candidates, 8].astype(np.float64)
         recorder.add(state, int(scores.argmax()), parent=number - 1, entered=number % 2 if number else -1, scores=scores)
-    recorder.write(path, {"scip_version": "10.0"})
-    return states
-
-
-def write_shards(folder: Path, count: int, first: int = 0, size: int = 6) -> list[Path]:
-    paths = [folder / f"{seed}.npz" for seed in range(first, first + count)]
-    for seed, path in enumerate(paths, start=first):
-        write_shard(path, seed, size)
-    return paths
+    return recorder, states
