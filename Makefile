@@ -23,12 +23,23 @@ demo_problem := tests/data/demo/setcover-400x750-s1.lp.gz
 scip9 := $(venv)-scip9
 scip9_tests := tests/branching tests/instances tests/benchmarks tests/cli tests/test_correctness.py
 
+# A third one: native code under the address and the undefined-behaviour sanitizer, everything else borrowed from $(venv).
+asan := $(venv)-asan
+asan_build := build/$(subst /,_,$(VENV))-asan
+asan_options := -Db_sanitize=address,undefined -Db_lundef=false -Dbuildtype=debugoptimized \
+	-Dc_args=-fno-sanitize-recover=all
+asan_tests := tests/branching tests/gnn/test_native.py tests/gnn/test_fused.py tests/gnn/test_halfconv.py
+# Their run-time libraries stand before all others; C++'s too, whose exceptions they catch (SoPlex throws). Python's own
+# memory comes from malloc, so that they see its edges. Python never frees all it has, hence no search for leaks.
+asan_run = env LD_PRELOAD="$$(for library in libasan.so libubsan.so libstdc++.so.6; do $(CC) -print-file-name=$$library; done | xargs)" \
+	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 PYTHONMALLOC=malloc
+
 # The committed table of SCIP's own rules: benchmarks/RESULTS.md says how it came about.
 results := benchmarks/results/scip-rules
 results_families := setcover:200x300 auction:40x200 independent-set:200 facility:30x20 knapsack:30x4
 results_rules := default relpscost pscost mostinf random inference vanillafullstrong fullstrong
 
-.PHONY: help install demo test test-scip9 test-all lint bench results clean
+.PHONY: help install demo test test-scip9 test-asan test-all lint bench results clean
 
 help: ## show the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -43,6 +54,12 @@ test: $(stamp) ## run the fast tests
 
 test-scip9: $(scip9)/.installed ## run the fast tests of the solver's side with SCIP 9 and without torch
 	python -m pytest $(scip9_tests)
+
+# Built before the tests, since compilers are not to run under the sanitizers.
+test-asan: $(asan)/.installed ## run the tests of the native code under the address and undefined-behaviour sanitizers
+	ninja -C $(asan_build)
+	for module in $(asan_build)/csrc/*.so; do nm -D $$module | grep __asan_ > /dev/null || { echo "$$module: not sanitized"; exit 1; }; done
+	$(asan_run) python -m pytest $(asan_tests)
 
 test-all: $(stamp) $(peers_stamp) test-scip9 ## run all tests: trainings, comparisons with peers, SCIP 9
 	python -m pytest -m ''
@@ -61,7 +78,7 @@ results: $(stamp) ## compare SCIP's own rules on five families (an hour); runs t
 	{ cat $(results).md && revibranch report $(results).parquet | sed 1d; } > benchmarks/RESULTS.md
 
 clean: ## remove the virtual environments and everything built
-	rm -rf $(venv) $(scip9) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(venv) $(scip9) $(asan) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 # The build directory bears the environment's name: two environments of one checkout must not share one.
 install_editable = python -m pip install --quiet --constraint $(1) --no-build-isolation \
@@ -84,6 +101,16 @@ $(scip9)/.installed: $(sources) constraints-scip9.txt
 	grep -iv '^pyscipopt==' constraints.txt | cat - constraints-scip9.txt > $(scip9)/constraints.txt
 	python -m pip install --quiet --constraint $(scip9)/constraints.txt pip $(build_tools)
 	$(call install_editable,$(scip9)/constraints.txt,-scip9) '.[bench,test]'
+	touch $@
+
+# The borrowed packages stand behind this environment's own. The editable install of $(venv) among them lives in a .pth file,
+# which a plain path entry does not read.
+test-asan $(asan)/.installed: export PATH := $(asan)/bin:$(PATH)
+$(asan)/.installed: $(stamp)
+	test -x $(asan)/bin/python || $(venv)/bin/python -m venv --without-pip $(asan)
+	$(venv)/bin/python -c 'import sysconfig; print(sysconfig.get_path("platlib"))' \
+		> "$$(python -c 'import sysconfig; print(sysconfig.get_path("platlib"))')/borrowed.pth"
+	$(call install_editable,constraints.txt,-asan) . --no-deps $(addprefix --config-settings=setup-args=,$(asan_options))
 	touch $@
 
 # mypy sees the rooms where an installation puts them.
