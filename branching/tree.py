@@ -33,8 +33,8 @@ class NodeOutcome(IntEnum):
     NEVER_PROCESSED = 4
     """Still open when its run ended by a limit or a restart."""
     UNFINISHED = 5
-    """Its processing began, but the solve's end or a restart came before SCIP said what became of it: a limit, an interrupt,
-    or the bounds of the whole tree had met."""
+    """Its processing began, but the end of the solve or a restart came before SCIP said what became of it. The end may be a
+    limit, an interrupt, or that the bounds of the whole tree have met."""
 
 
 _COLUMNS: dict[str, str] = {
@@ -85,8 +85,10 @@ class SearchTree:
         if not fits:
             raise ValueError("a search tree's nodes do not hang together")
         processed = np.sort(self.order[self.order >= 0])
-        ranged = bool((self.outcome >= 0).all() and (self.outcome < len(NodeOutcome)).all() and (self.order >= -1).all())
-        if not ranged or (processed != np.arange(len(processed))).any() or np.isnan(self.lower_bound).any():
+        unprocessed = (self.outcome == NodeOutcome.CUT_OFF) | (self.outcome == NodeOutcome.NEVER_PROCESSED)
+        possible = bool((self.outcome >= 0).all() and (self.outcome < len(NodeOutcome)).all() and (self.order >= -1).all())
+        possible = possible and bool((unprocessed == (self.order < 0)).all() and (processed == np.arange(len(processed))).all())
+        if not possible or np.isnan(self.lower_bound).any():
             raise ValueError("a search tree's outcomes, order or bounds are impossible")
 
     @property
@@ -162,6 +164,7 @@ class TreeRecorder:
 
         Raises:
             MemoryError: there was no room for the tree.
+            RuntimeError: SCIP's events did not make a tree.
         """
         return SearchTree(**self._log.columns())
 

@@ -9,6 +9,7 @@ cdef enum:
     _IS_CUT_OFF = 3
     _IS_NEVER_PROCESSED = 4
     _IS_UNFINISHED = 5
+    _IS_GONE = 6  # not told outside: deleted before SCIP said what became of its parent
 
 TREE_OUTCOMES = ("BRANCHED", "FEASIBLE", "INFEASIBLE", "CUT_OFF", "NEVER_PROCESSED", "UNFINISHED")
 
@@ -28,7 +29,8 @@ cdef struct _Log:
     int holders
     int run
     unsigned long long focused, feasible, infeasible, branched, deleted  # event types; they differ between SCIP's versions
-    bint in_run, catching, failed
+    bint in_run, catching
+    int failed  # 1: out of memory, 2: a node whose parent was never seen
     int64_t n_nodes, node_capacity, n_processed, place_capacity
     _Node* nodes
     int32_t* places  # place + 1 of a node by its number in this run; 0: not met yet
@@ -52,7 +54,7 @@ cdef bint _log_reserve(_Log* log, int64_t number) noexcept nogil:
         if capacity <= INT32_MAX:
             grown = realloc(log.nodes, capacity * sizeof(_Node))
         if grown == NULL:
-            log.failed = True
+            log.failed = 1
             return False
         log.nodes = <_Node*> grown
         log.node_capacity = capacity
@@ -60,7 +62,7 @@ cdef bint _log_reserve(_Log* log, int64_t number) noexcept nogil:
         capacity = 2 * number + 256
         grown = realloc(log.places, capacity * sizeof(int32_t))
         if grown == NULL:
-            log.failed = True
+            log.failed = 1
             return False
         log.places = <int32_t*> grown
         memset(log.places + log.place_capacity, 0, (capacity - log.place_capacity) * sizeof(int32_t))
@@ -101,10 +103,24 @@ cdef _Node* _log_node(_Log* log, SCIP* scip, SCIP_NODE* node) noexcept nogil:
                 record.parent = log.places[above_number] - 1
                 log.nodes[record.parent].outcome = _IS_BRANCHED
             else:
-                log.failed = True
+                log.failed = 2
     record = log.nodes + (log.places[number] - 1)
     record.lower_bound = _finite_bound(scip, node)
     return record
+
+
+cdef bint _log_processed(_Log* log, SCIP_NODE* node) noexcept nogil:
+    cdef int64_t number = scip_api.SCIPnodeGetNumber(node)
+    return number < log.place_capacity and log.places[number] > 0 and log.nodes[log.places[number] - 1].order >= 0
+
+
+cdef void _log_gone_children(_Log* log, int64_t place) noexcept nogil:
+    """Its processing ended in the usual way, so children that are gone were cut off. The last nodes are its children."""
+    cdef int64_t child = log.n_nodes - 1
+    while child > place and log.nodes[child].parent == place:
+        if log.nodes[child].outcome == _IS_GONE:
+            log.nodes[child].outcome = _IS_CUT_OFF
+        child -= 1
 
 
 cdef int _log_children(_Log* log, SCIP* scip) noexcept nogil:
@@ -123,14 +139,18 @@ cdef int _log_event(SCIP* scip, SCIP_EVENTHDLR* handler, SCIP_EVENT* event, SCIP
     cdef unsigned long long kind = scip_api.SCIPeventGetType(event)
     cdef SCIP_NODE* node = scip_api.SCIPeventGetNode(event)
     cdef _Node* record
+    cdef int64_t n_before
     # A run's open nodes are deleted after its exitsol: those were neither processed nor cut off.
     if not log.in_run or log.failed or scip_api.SCIPnodeGetType(node) == REVI_NODETYPE_PROBING:
         return REVI_OKAY
     if kind == log.focused:
         # Not counted here, for a restart within presolving makes a run without a tree.
         log.run = scip_api.SCIPgetNRuns(scip)
-    elif kind == log.deleted and scip_api.SCIPnodeGetParent(node) == NULL:
-        return REVI_OKAY  # a root is processed, or SCIP had solved the problem before and never looks at it
+    elif kind == log.deleted and (scip_api.SCIPnodeGetParent(node) == NULL or _log_processed(log, node)):
+        # The bound of a processed node stays what it was then. A root that is not processed is no node of the search: SCIP
+        # had solved the problem before.
+        return REVI_OKAY
+    n_before = log.n_nodes
     record = _log_node(log, scip, node)
     if record == NULL:
         return REVI_OKAY
@@ -139,15 +159,15 @@ cdef int _log_event(SCIP* scip, SCIP_EVENTHDLR* handler, SCIP_EVENT* event, SCIP
             record.order = log.n_processed
             log.n_processed += 1
             record.outcome = _IS_UNFINISHED
-    elif kind == log.feasible:
-        record.outcome = _IS_FEASIBLE
-    elif kind == log.infeasible:
-        record.outcome = _IS_INFEASIBLE
-    elif kind == log.branched:
-        record.outcome = _IS_BRANCHED
-        return _log_children(log, scip)
-    elif kind == log.deleted and record.order < 0:
-        record.outcome = _IS_CUT_OFF
+    elif kind == log.deleted:
+        record.outcome = _IS_CUT_OFF if log.n_nodes == n_before else _IS_GONE
+    else:
+        _log_gone_children(log, record - log.nodes)
+        if kind == log.branched:
+            record.outcome = _IS_BRANCHED
+            return _log_children(log, scip)
+        if record.outcome == _IS_UNFINISHED:  # else it had children, which are gone already
+            record.outcome = _IS_FEASIBLE if kind == log.feasible else _IS_INFEASIBLE
     return REVI_OKAY
 
 
@@ -160,7 +180,8 @@ cdef int _log_init(SCIP* scip, SCIP_EVENTHDLR* handler) noexcept nogil:
     cdef _Log* log = <_Log*> scip_api.SCIPeventhdlrGetData(handler)
     cdef int code
     log.n_nodes = log.n_processed = 0
-    log.in_run = log.failed = False
+    log.in_run = False
+    log.failed = 0
     code = scip_api.SCIPcatchEvent(scip, _log_events(log), handler, NULL, NULL)
     log.catching = code == REVI_OKAY
     return code
@@ -249,7 +270,10 @@ cdef class TreeLog:
 
         Raises:
             MemoryError: there was no room for the tree.
+            RuntimeError: SCIP's events did not make a tree.
         """
+        if self.log.failed == 2:
+            raise RuntimeError("SCIP branched at a node that it never focused")
         if self.log.failed:
             raise MemoryError(f"there was no room for a search tree of more than {self.log.n_nodes} nodes")
         raw = np.empty(self.log.n_nodes, dtype=_NODE_TYPE)
@@ -257,6 +281,8 @@ cdef class TreeLog:
         if self.log.n_nodes:
             bytes_ = raw.view(np.uint8)
             memcpy(&bytes_[0], self.log.nodes, self.log.n_nodes * sizeof(_Node))
+        # The others are gone because their run was given up.
+        raw["outcome"][raw["outcome"] == _IS_GONE] = _IS_NEVER_PROCESSED
         return {name: raw[name].astype(kind) for name, kind in _COLUMN_TYPES.items()}
 
 
