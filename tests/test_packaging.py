@@ -15,6 +15,8 @@ ROOT = Path(__file__).parents[1]
 
 CHECK = """
 import sys, pathlib
+for extra in ("torch", "torch_geometric", "tensorboardX", "matplotlib", "pyarrow"):
+    sys.modules[extra] = None  # none of the extras is there: importing it is an ImportError
 import revibranch
 from revibranch.branching import _bipartite, _scip
 from revibranch.benchmarks.run import run
@@ -26,6 +28,12 @@ for module in (revibranch, _bipartite, _scip):
     assert pathlib.Path(module.__file__).resolve().is_relative_to(site), module.__file__
 row = run(families.get("setcover").generate("100x200", seed=1).to_model, "scip:default")
 assert row.status == "optimal", row
+model = families.get("setcover").generate("100x200", seed=1).to_model()
+model.setParams({"presolving/maxrounds": 0, "separating/maxroundsroot": 0, "limits/totalnodes": 50})
+model.hideOutput()
+brancher = revibranch.include(model, strict=True)  # the shipped weights, in the native network
+revibranch.optimize(model)
+assert brancher.statistics.decisions > 0 and brancher.statistics.fallbacks == 0, brancher.statistics
 assert main(["--version"]) == 0
 """
 
