@@ -172,7 +172,7 @@ class TreeRecorder:
 def record_tree(model: Model) -> TreeRecorder:
     """Include a recorder of the search tree into a model that is not being solved.
 
-    It is an event handler in C, which costs less than a microsecond a node. It works with any branching rule, with
+    It is an event handler in C, whose cost does not show beside a node's LP. It works with any branching rule, with
     restarts, and in several threads, one model each.
 
     Raises:
