@@ -28,7 +28,8 @@ class Revival(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.mlp = nn.Sequential(nn.Linear(2 * width + len(NODE_FACTS) + CHILDREN, width), nn.ReLU(), nn.Linear(width, width))
-        frequencies = torch.exp(torch.arange(0, width, 2) * (-math.log(10_000.0) / width))
+        # In double precision, as the native network has them: at great depths the angles' last bits would tell.
+        frequencies = torch.exp(torch.arange(0, width, 2, dtype=torch.float64) * (-math.log(10_000.0) / width)).float()
         self.register_buffer("frequencies", frequencies, persistent=False)
 
     def forward(self, batch: GraphBatch, embeddings: Tensor, chosen: Tensor) -> Tensor:

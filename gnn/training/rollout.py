@@ -93,7 +93,8 @@ def roll_out(task: RolloutTask, weights: Weights | None) -> RolloutResult:
     """
     model = task.instances.generate(task.seed, task.size).to_model()
     apply_settings(model, task.settings)
-    model.setParams({"limits/totalnodes": task.node_limit, "limits/time": task.time_limit})
+    # Ctrl-C is the training loop's to handle, not SCIP's: a round must not end with a cut-off tree in it.
+    model.setParams({"limits/totalnodes": task.node_limit, "limits/time": task.time_limit, "misc/catchctrlc": False})
     policy = None if weights is None or task.random else _policy(weights)
     explorer = Explorer(policy, task.exploration, task.entropy, record=task.record)
     tree = record_tree(model) if task.record else None

@@ -68,7 +68,7 @@ def many_state(generator: np.random.Generator, kind: str, number: int) -> Branch
         row_features *= 10.0 ** generator.uniform(-20, 20, row_features.shape)
         values *= 10.0 ** generator.uniform(-4, 4)
     n_candidates = 1 if kind == "one candidate" else int(generator.integers(1, min(n, 30) + 1))
-    node = facts(number=number, depth=int(generator.integers(0, 200)), lp_objective=float(generator.normal(0, 1e3)))
+    node = facts(number=number, depth=int(generator.integers(0, 5000)), lp_objective=float(generator.normal(0, 1e3)))
     candidates = generator.choice(n, size=n_candidates, replace=False)
     return build(
         variable_features,
