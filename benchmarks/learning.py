@@ -38,7 +38,7 @@ LEARNERS: Mapping[str, tuple[str, ...]] = {
     "bbmdp": ("learner=bbmdp", "network.history_length=0"),
     "treedqn": ("learner=treedqn", *_SCALAR, "learning.target_every=50"),
     "retro": ("learner=retro", *_SCALAR, "learning.target_every=50"),
-    "tmdp": ("learner=tmdp", *_SCALAR, *_STOCHASTIC),
+    "tmdp": ("learner=tmdp", *_SCALAR, *_STOCHASTIC, "learning.learning_rate=1e-3", "learning.last_learning_rate=1e-4"),
 }
 """Changes of the recipe that make each learner."""
 
@@ -58,7 +58,7 @@ _RULES = ("scip:random", "scip:pscost", "scip:vanillafullstrong")
 @click.command()
 @click.option("--recipe", type=click.Path(path_type=Path, exists=True), default=Path("recipes/auction-learning.toml"), show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/learning"), show_default=True)
-@click.option("--instances", multiple=True, default=("auction:50x250:0-29", "auction:100x500:0-29"), show_default=True)
+@click.option("--instances", multiple=True, default=("auction:50x250:0-29", "auction:100x500:0-19"), show_default=True)
 @click.option("--seeds", default=3, show_default=True, help="Trainings of each variant.")
 @click.option("--only", multiple=True, help="Variants; all if not given.")
 @click.option("--time-limit", default=60.0, show_default=True, help="CPU seconds of a run of the evaluation.")

@@ -32,6 +32,8 @@ from .workers import Outcome, Tasks
 __all__ = ["Reinforcement"]
 
 _STATE_SECONDS = 120.0
+_STATE_SHARE = 0.05
+"""The state is written when writing it takes less than this share of the time since, and at least every so many seconds."""
 _NORMALISATION_STATES = 400
 """At most so many states of the first round fit the input normalisation."""
 _SEED_EXPLORATION, _SEED_DRAWS, _SEED_ORDER = 1, 2, 3
@@ -68,7 +70,7 @@ class Reinforcement:
         self._on_round, self._on_validation, self._on_lost = on_round, on_validation, on_lost
         torch.set_num_threads(recipe.threads)
         self.state = RunState(recipe, start)
-        self._written = monotonic()
+        self._written, self._save_seconds = monotonic(), 0.0
 
     @property
     def share(self) -> float:
@@ -100,7 +102,8 @@ class Reinforcement:
                 self.state.load(self.out)
             while not self.state.finished:
                 self._round(signals)
-                if self.state.finished or signals.received is not None or monotonic() - self._written > _STATE_SECONDS:
+                patience = min(self._save_seconds / _STATE_SHARE, _STATE_SECONDS)
+                if self.state.finished or signals.received is not None or monotonic() - self._written >= patience:
                     self._save()
                 if signals.received is not None and not self.state.finished:
                     raise Interrupted(signals.received)
@@ -298,8 +301,10 @@ class Reinforcement:
             self._on_validation(report)
 
     def _save(self) -> None:
+        began = monotonic()
         self.state.save(self.out)
         self._written = monotonic()
+        self._save_seconds = self._written - began
 
 
 def _passes(fresh: Sequence[Stored], random: np.random.Generator, batch: int, per_episode: int) -> list[list[Draw]]:
