@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 import traceback
 import weakref
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Sequence
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from ._scip import Search
 from .path import PathMemory
 from .policy import Policy
 from .settings import TOP_PRIORITY
+from .statistics import BrancherStatistics
 
 if TYPE_CHECKING:
     from pyscipopt import Model
@@ -30,33 +30,6 @@ logger = logging.getLogger("revibranch")
 
 _BRANCHED = {"result": SCIP_RESULT.BRANCHED}
 _DID_NOT_RUN = {"result": SCIP_RESULT.DIDNOTRUN}
-
-
-@dataclass(slots=True)
-class BrancherStatistics:
-    """What a brancher did so far, over all solves of its model. Seconds are wall clock."""
-
-    decisions: int = 0
-    """Nodes branched on the policy's choice."""
-    passes: int = 0
-    """Nodes the policy chose to leave to SCIP's next rule (``score`` returned None)."""
-    fallbacks: int = 0
-    """Nodes left to SCIP's next rule because the policy failed."""
-    extraction_seconds: float = 0.0
-    """Spent in writing states."""
-    inference_seconds: float = 0.0
-    """Spent in the policy."""
-    other_seconds: float = 0.0
-    """Spent in the rest of the callback: the path, the choice, SCIP's branching."""
-
-    @property
-    def total_seconds(self) -> float:
-        """All time spent in the callback."""
-        return self.extraction_seconds + self.inference_seconds + self.other_seconds
-
-    def as_dict(self) -> dict[str, float]:
-        """The fields by name."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
 # SCIP calls a plugin for the last time when its model is freed. The garbage collector may take a model's list of plugins
@@ -77,7 +50,9 @@ class LearnedBrancher(Branchrule):  # type: ignore[misc]  # PySCIPOpt has no com
     def __init__(self, model: Model, policy: Policy, *, strict: bool = False) -> None:
         self.policy = policy
         self.strict = strict
-        self.statistics = BrancherStatistics()
+        # Methods that an object of the same shape as Policy may lack.
+        self._skip: Callable[[], bool] | None = getattr(policy, "skip", None)
+        self.statistics = BrancherStatistics(reporter=getattr(policy, "report", dict))
         self.error: Exception | None = None
         """The first exception of the policy in the last solve; its traceback is one of its notes."""
         self._model_reference = weakref.ref(model)
@@ -134,6 +109,10 @@ class LearnedBrancher(Branchrule):  # type: ignore[misc]  # PySCIPOpt has no com
         statistics, policy, search = self.statistics, self.policy, self._search
         if not self._begun:
             self._begin()
+        if self._skip is not None and self._skip():
+            statistics.passes += 1
+            statistics.other_seconds += perf_counter() - started
+            return _DID_NOT_RUN
         began_extraction = perf_counter()
         state = self._buffer.update()
         extracted = perf_counter()
@@ -176,6 +155,8 @@ class LearnedBrancher(Branchrule):  # type: ignore[misc]  # PySCIPOpt has no com
         if model is None:
             raise RuntimeError("the model was freed")
         self.policy.begin(model)
+        if self._buffer.extended != self.policy.extended:  # a policy may learn what it reads from the model
+            self._buffer = BipartiteBuffer(model, extended=self.policy.extended)
         self._begun = True
 
     def _check_search(self, state: BranchState) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -35,8 +35,8 @@ class PathStep:
 class Policy(Protocol):
     """Scores the branching candidates of a node.
 
-    Subclass it (the two optional methods have bodies) or give an object of the same shape. A policy may raise: the
-    brancher reports it once, lets SCIP's default rule take the node, and goes on.
+    Subclass it (all methods but ``score`` have bodies) or give an object of the same shape, with or without ``skip`` and
+    ``report``. A policy may raise: the brancher reports it once, lets SCIP's default rule take the node, and goes on.
     """
 
     extended: bool = True
@@ -68,3 +68,11 @@ class Policy(Protocol):
             choice: place of the chosen candidate within ``state.candidates``.
         """
         return None
+
+    def skip(self) -> bool:
+        """Called at every node before its state is written. True leaves the node to SCIP's next rule, at no further cost."""
+        return False
+
+    def report(self) -> Mapping[str, float | str]:
+        """What is worth knowing of the last solve beside its scores, by name; the brancher's statistics carry it."""
+        return {}

@@ -102,6 +102,12 @@ cdef class Search:
         return scip_api.SCIPnodeGetNumber(node) if node != NULL else -1
 
     @property
+    def parent(self):
+        """Number of the focus node's parent; -1 at the root."""
+        cdef SCIP_NODE* node = scip_api.SCIPgetFocusNode(self.handle.solving("parent"))
+        return _number(scip_api.SCIPnodeGetParent(node)) if node != NULL else -1
+
+    @property
     def n_children(self):
         """Children of the focus node so far."""
         return scip_api.SCIPgetNChildren(self.handle.solving("n_children"))
@@ -163,6 +169,35 @@ cdef class Search:
             return False
         _check(scip_api.SCIPendProbing(scip), "SCIPendProbing")
         return True
+
+    def pseudocost_promise(self):
+        """What SCIP's pseudocosts promise where they choose: the gains in the dual bound, down and up, of the LP candidate with
+        the best branching score among those that both pseudocosts have been observed of at least once.
+
+        Returns:
+            (down, up), or None where there is no such candidate.
+        """
+        cdef SCIP* scip = self.handle.solving("pseudocost_promise()")
+        cdef SCIP_VAR** candidates
+        cdef double* values
+        cdef double* fractions
+        cdef int n_all, n_candidates, n_implied, i
+        cdef double down, up, score, best = -1.0, best_down = 0.0, best_up = 0.0
+        _check(
+            scip_api.SCIPgetLPBranchCands(scip, &candidates, &values, &fractions, &n_all, &n_candidates, &n_implied),
+            "SCIPgetLPBranchCands",
+        )
+        for i in range(n_candidates):
+            if scip_api.SCIPgetVarPseudocostCount(scip, candidates[i], 0) < 1.0:
+                continue
+            if scip_api.SCIPgetVarPseudocostCount(scip, candidates[i], 1) < 1.0:
+                continue
+            down = fractions[i] * scip_api.SCIPgetVarPseudocost(scip, candidates[i], 0)
+            up = (1.0 - fractions[i]) * scip_api.SCIPgetVarPseudocost(scip, candidates[i], 1)
+            score = scip_api.SCIPgetBranchScore(scip, candidates[i], down, up)
+            if score > best:
+                best, best_down, best_up = score, down, up
+        return (best_down, best_up) if best >= 0.0 else None
 
     def strong_branch(self, int iteration_limit=-1):
         """Strong branching on all LP candidates of the best priority; SCIP's state stays as it was.

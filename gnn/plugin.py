@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..branching.brancher import LearnedBrancher, attach
+from ..branching.guard import GuardedPolicy
 from ..branching.policy import Policy
 from ..branching.settings import TOP_PRIORITY
 
@@ -19,6 +20,7 @@ def include(
     model: Model,
     policy: str | Path | Policy = "auto",
     *,
+    guard: bool = True,
     priority: int = TOP_PRIORITY,
     strict: bool = False,
     threads: int = 1,
@@ -31,6 +33,8 @@ def include(
         model: a PySCIPOpt model, its problem built or read.
         policy: name of a pretrained policy (``auto`` picks one), path of a checkpoint, or any object with the methods
             of :class:`~revibranch.Policy`.
+        guard: leave the nodes to SCIP's next rule while the policy gains less in the dual bound than SCIP's pseudocosts promise
+            (:class:`~revibranch.branching.guard.GuardedPolicy`).
         priority: priority among SCIP's branching rules; the highest unless told otherwise.
         strict: keep the first exception of the policy; ``revibranch.optimize(model)`` raises it after the solve.
         threads: torch's threads, where torch runs the network; the native network takes one core.
@@ -46,4 +50,6 @@ def include(
         from .policy import load_policy  # only now: a policy object needs no checkpoint reader
 
         policy = load_policy(str(policy), threads=threads)
+    if guard:
+        policy = GuardedPolicy(policy)
     return attach(model, policy, priority=priority, strict=strict)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -19,12 +19,17 @@ from rich.text import Text
 from ..benchmarks.agreement import disagreements
 from ..benchmarks.rows import RunRow
 from ..benchmarks.run import Progress, load, run
+from ..branching.guard import GuardedPolicy
+from ..branching.policy import Policy
 from ..branching.settings import SETTINGS
 from ..instances.native_output import stdout_to_stderr
 from ..instances.reading import read_model
 from . import EXIT_FAILURE, EXIT_INTERRUPTED, wrong_input
 
 __all__ = ["solve"]
+
+Report = Mapping[str, float | str]
+"""What a policy says of itself after a solve; empty for SCIP's own rules."""
 
 _TABLE_WIDTH = 400
 _STATUS = {
@@ -47,6 +52,7 @@ def _positive(_context: click.Context, parameter: click.Parameter, value: float)
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--policy", default="auto", show_default=True, help="Pretrained policy, checkpoint file, or scip:<rule>.")
 @click.option("--against", multiple=True, metavar="POLICY", help="Also solve with this policy or rule; repeatable.")
+@click.option("--guard/--no-guard", default=True, show_default=True, help="Leave nodes to SCIP where the policy falls behind.")
 @click.option("--settings", type=click.Choice(tuple(SETTINGS)), default="default", show_default=True, help="Set of SCIP parameters.")
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Shift of SCIP's random seeds.")
 @click.option("--time-limit", type=float, default=math.inf, metavar="SECONDS", callback=_positive, help="CPU seconds for each solve.")
@@ -57,6 +63,7 @@ def solve(
     file: Path,
     policy: str,
     against: tuple[str, ...],
+    guard: bool,
     settings: str,
     seed: int,
     time_limit: float,
@@ -69,27 +76,33 @@ def solve(
     """
     names = list(dict.fromkeys((policy, *against)))
     rows: list[RunRow] = []
+    reports: list[Report] = []
     with stdout_to_stderr():  # SCIP prints on its own account, on Ctrl-C for one
         with wrong_input():
             read_model(file)  # a damaged file is to be noticed before torch is loaded
-            policies = [load(name) for name in names]
+            policies = [_guarded(load(name)) if guard else load(name) for name in names]
         for name, loaded in zip(names, policies, strict=True):
             with _progress(f"{file.name}  {name}") as show:
                 rows.append(run(file, loaded, settings=settings, seed=seed, time_limit=time_limit, on_progress=show, label=name))
+            reports.append({} if isinstance(loaded, str) else loaded.report())
             if rows[-1].status == "userinterrupt":
                 break
 
     contradictions = disagreements(rows)
     if as_json:
-        click.echo(_as_json(file, rows, contradictions))
+        click.echo(_as_json(file, rows, reports, contradictions))
     else:
-        _print_result(file, rows)
+        _print_result(file, rows, reports)
     for sentence in contradictions:
         click.echo(f"revibranch: WRONG RESULT: {sentence}", err=True)
     if rows[-1].status == "userinterrupt":
         context.exit(EXIT_INTERRUPTED)
     if contradictions:
         context.exit(EXIT_FAILURE)
+
+
+def _guarded(policy: str | Policy) -> str | Policy:
+    return policy if isinstance(policy, str) else GuardedPolicy(policy)
 
 
 @contextmanager
@@ -111,11 +124,11 @@ def _progress(title: str) -> Iterator[Callable[[Progress], None] | None]:
         yield show
 
 
-def _print_result(file: Path, rows: Sequence[RunRow]) -> None:
+def _print_result(file: Path, rows: Sequence[RunRow], reports: Sequence[Report]) -> None:
     first = rows[0]
     if len(rows) == 1:
         click.echo(f"{file}: {_outcome(first)}")
-        for label, value in _facts(first):
+        for label, value in (*_facts(first), *_policy_facts(reports[0])):
             click.echo(f"  {label:<16}{value}")
         return
     click.echo(f"{file}, {first.settings} settings, seed {first.seed}")
@@ -137,8 +150,9 @@ def _print_result(file: Path, rows: Sequence[RunRow]) -> None:
         )
     # Wider than most terminals, so that no number is ever cut short, in a file or a pipe either.
     Console(highlight=False, width=_TABLE_WIDTH).print(table)
-    for row in rows:
-        if remark := _remark(row):
+    for row, report in zip(rows, reports, strict=True):
+        remarks = [_remark(row), *(f"{label}: {value}" for label, value in _policy_facts(report))]
+        if remark := "; ".join(filter(None, remarks)):
             click.echo(f"{row.policy}: {remark}")
 
 
@@ -176,6 +190,18 @@ def _facts(row: RunRow) -> Iterator[tuple[str, str]]:
         yield "time in policy", _share(row)
 
 
+def _policy_facts(report: Report) -> Iterator[tuple[str, str]]:
+    """What the policy has to say of itself, where it is worth a line."""
+    if "guard_handovers" in report:
+        times, nodes = int(report["guard_handovers"]), int(report["guard_nodes_left"])
+        if times:
+            yield "guard", f"the policy fell behind SCIP's pseudocosts {_times(times)}, {_count(nodes)} nodes left to SCIP's rule"
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count:,} times"
+
+
 def _objective(row: RunRow) -> str:
     return "-" if row.objective is None else f"{row.objective:.10g}"
 
@@ -203,8 +229,11 @@ def _share(row: RunRow) -> str:
     return f"{100 * (row.extraction_seconds + row.inference_seconds) / row.wall_seconds:.1f} %"
 
 
-def _as_json(file: Path, rows: Sequence[RunRow], contradictions: Sequence[str]) -> str:
-    runs = [{name: _finite(value) for name, value in asdict(row).items()} for row in rows]
+def _as_json(file: Path, rows: Sequence[RunRow], reports: Sequence[Report], contradictions: Sequence[str]) -> str:
+    runs = [
+        {name: _finite(value) for name, value in asdict(row).items()} | {"report": dict(report)}
+        for row, report in zip(rows, reports, strict=True)
+    ]
     result = {"file": str(file), "agree": not contradictions, "disagreements": list(contradictions), "runs": runs}
     return json.dumps(result, indent=2, allow_nan=False)
 

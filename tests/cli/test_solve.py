@@ -16,6 +16,7 @@ import pytest
 from pyscipopt import Model
 
 from revibranch.cli import main
+from revibranch.instances import families
 
 DATA = Path(__file__).parents[1] / "data"
 MISC03 = DATA / "instances" / "misc03.mps"
@@ -91,6 +92,20 @@ def test_learned_policy_from_a_checkpoint(checkpoint: Path, capfd: Capture) -> N
     assert learned["decisions"] > 0
     assert learned["fallbacks"] == 0
     assert default["decisions"] is None
+
+
+def test_guard_reports_what_it_did(tmp_path: Path, checkpoint: Path, capfd: Capture) -> None:
+    path = tmp_path / "auction.lp"
+    families.get("auction").generate("60x250", 202).to_model().writeProblem(str(path), verbose=False)
+    arguments = (path, "--policy", checkpoint, "--settings", "clean")
+    (guarded,) = as_json(capfd, *arguments)["runs"]
+    (free,) = as_json(capfd, *arguments, "--no-guard")["runs"]
+    assert guarded["report"]["guard_handovers"] >= 1, "an untrained network is no match for pseudocosts"
+    assert guarded["passes"] == guarded["report"]["guard_nodes_left"] + guarded["report"]["guard_handovers"]
+    assert (free["report"], free["passes"]) == ({}, 0)
+    assert main(["solve", *map(str, arguments)]) == 0
+    (line,) = [line for line in capfd.readouterr().out.splitlines() if line.startswith("  guard ")]
+    assert f"{guarded['report']['guard_nodes_left']:,} nodes left to SCIP's rule" in line
 
 
 def test_share_of_time_in_policy_is_shown(checkpoint: Path, capfd: Capture) -> None:

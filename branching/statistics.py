@@ -1,0 +1,42 @@
+"""What a brancher counts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+
+__all__ = ["BrancherStatistics"]
+
+
+@dataclass(slots=True)
+class BrancherStatistics:
+    """What a brancher did so far, over all solves of its model. Seconds are wall clock."""
+
+    decisions: int = 0
+    """Nodes branched on the policy's choice."""
+    passes: int = 0
+    """Nodes the policy chose to leave to SCIP's next rule (``score`` returned None)."""
+    fallbacks: int = 0
+    """Nodes left to SCIP's next rule because the policy failed."""
+    extraction_seconds: float = 0.0
+    """Spent in writing states."""
+    inference_seconds: float = 0.0
+    """Spent in the policy."""
+    other_seconds: float = 0.0
+    """Spent in the rest of the callback: the path, the choice, SCIP's branching."""
+    reporter: Callable[[], Mapping[str, float | str]] = field(default=dict, repr=False)
+    """Tells what the policy has to say."""
+
+    @property
+    def policy(self) -> dict[str, float | str]:
+        """What the policy says of the last solve (``Policy.report``): what ``auto`` chose and why, what the guard did."""
+        return dict(self.reporter())
+
+    @property
+    def total_seconds(self) -> float:
+        """All time spent in the callback."""
+        return self.extraction_seconds + self.inference_seconds + self.other_seconds
+
+    def as_dict(self) -> dict[str, float | str]:
+        """Counts and seconds by name, and behind them what the policy says of the last solve."""
+        return {column.name: getattr(self, column.name) for column in fields(self) if column.name != "reporter"} | self.policy
