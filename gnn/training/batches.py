@@ -16,6 +16,7 @@ from ...branching.state import BranchState
 from ..batch import GraphBatch
 from ..network import BranchingNetwork
 from ..revival import gather_history, select_history
+from .errors import TrainingError
 from .losses import Candidates
 
 __all__ = ["SampleBatch", "SampleSet", "shuffled_batches"]
@@ -63,7 +64,7 @@ class SampleSet:
 
     Raises:
         EpisodeError: an episode is damaged.
-        ValueError: there is no sample.
+        TrainingError: there is no sample.
     """
 
     def __init__(self, paths: Sequence[Path], history_length: int) -> None:
@@ -72,7 +73,7 @@ class SampleSet:
         self.trees: NDArray[np.int64] = np.repeat(np.arange(len(self.episodes)), [len(episode.samples) for episode in self.episodes])
         """(samples,) int64: the episode of each sample, ascending."""
         if not len(self.trees):
-            raise ValueError("there are no samples")
+            raise TrainingError("there are no samples")
         self._decisions = np.concatenate([episode.samples for episode in self.episodes])
         self._states: dict[tuple[int, int], BranchState] = {}
 

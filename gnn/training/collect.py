@@ -22,6 +22,7 @@ from ...branching.expert import strong_branching
 from ...branching.policy import PathStep, Policy
 from ...branching.settings import apply_settings
 from ...branching.state import BranchState, variable_column_names
+from .errors import TrainingError
 from .recipe import InstanceSettings, Recipe, SampleSettings
 from .workers import run_tasks
 
@@ -155,7 +156,7 @@ def collect(
         The episodes' files, by ascending seed.
 
     Raises:
-        ValueError: the folder holds samples of other settings, or the instances are too few.
+        TrainingError: the folder holds samples of other settings, or the instances are too few.
         OSError: the folder cannot be written.
     """
     first = recipe.instances.training_seed if purpose == "training" else recipe.instances.validation_seed
@@ -197,11 +198,11 @@ def collect(
         outcome = next(outcomes, None)
         if outcome is None:
             found = sum(report.samples for report in reports.values())
-            raise ValueError(f"{recipe.instances.limit} {purpose} instances hold {found} samples, {goal} are asked for")
+            raise TrainingError(f"{recipe.instances.limit} {purpose} instances hold {found} samples, {goal} are asked for")
         report = outcome.result or SolveReport(outcome.task.seed, 0, 0, error=outcome.error)
         done(report)
         if len(reports) == _HOPELESS and not any(report.samples for report in reports.values()):
-            raise ValueError(f"the first {_HOPELESS} {purpose} instances gave no sample: {report.error or 'too small a size?'}")
+            raise TrainingError(f"the first {_HOPELESS} {purpose} instances gave no sample: {report.error or 'too small a size?'}")
         last = complete()
     outcomes.close()
     return [_episode_path(recipe, folder, seed) for seed in range(first, last + 1) if reports[seed].samples]
@@ -244,7 +245,7 @@ def _reusable(path: Path, seed: int, fingerprint: str) -> SolveReport | None:
     except EpisodeError:
         return None
     if episode.facts.get("fingerprint") != fingerprint:
-        raise ValueError(f"{path.parent} holds samples of other settings (see {path.name}); choose another folder")
+        raise TrainingError(f"{path.parent} holds samples of other settings (see {path.name}); choose another folder")
     return SolveReport(seed, len(episode.samples), len(episode), reused=True)
 
 

@@ -15,13 +15,14 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BaseModel, Field, ValidationError
 
 from ..config import NetworkConfig
+from .errors import TrainingError
 from .reinforcement_recipe import ReinforcementRecipe
 from .sections import InstanceSettings, Natural, OptimiserSettings, Positive, SampleSettings, Section
 
 __all__ = ["InstanceSettings", "OptimiserSettings", "Recipe", "RecipeError", "ReinforcementRecipe", "SampleSettings", "load_recipe"]
 
 
-class RecipeError(ValueError):
+class RecipeError(TrainingError):
     """A recipe that cannot be used; the message is one line."""
 
 

@@ -12,6 +12,7 @@ import torch
 
 from ...branching.episode import Episode, EpisodeError
 from ..network import BranchingNetwork
+from .errors import TrainingError
 from .learners import LEARNERS
 from .reinforcement_recipe import ReinforcementRecipe
 from .replay import Replay, store
@@ -32,7 +33,7 @@ class RunState:
         start: the network to start from; None for random weights.
 
     Raises:
-        ValueError: ``start`` has other inputs or another shape than the recipe's network.
+        TrainingError: ``start`` has other inputs or another shape than the recipe's network.
     """
 
     def __init__(self, recipe: ReinforcementRecipe, start: BranchingNetwork | None) -> None:
@@ -77,7 +78,7 @@ class RunState:
     def _start_from(self, start: BranchingNetwork) -> None:
         ours, theirs = self.recipe.network, start.config
         if theirs.model_copy(update={"classes": ours.classes, "highest": ours.highest}) != ours:
-            raise ValueError(f"the checkpoint to start from has another network ({theirs!r}) than the recipe ({ours!r})")
+            raise TrainingError(f"the checkpoint to start from has another network ({theirs!r}) than the recipe ({ours!r})")
         for network in self.networks():
             own = network.state_dict()
             fitting = {name: tensor for name, tensor in start.state_dict().items() if own[name].shape == tensor.shape}

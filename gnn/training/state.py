@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ...branching.files import write_atomically
+from .errors import TrainingError
 
 __all__ = ["StateError", "adam_tensors", "load_state", "restore_adam", "save_state"]
 
@@ -20,7 +21,7 @@ _KEY = "revibranch-training"
 _FORMAT = 1
 
 
-class StateError(ValueError):
+class StateError(TrainingError):
     """A state file that cannot be used; the message is one line."""
 
 

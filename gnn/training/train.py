@@ -10,6 +10,7 @@ from typing import Protocol
 from ..checkpoint import Description, save_checkpoint
 from .batches import SampleSet
 from .collect import Purpose, SolveReport, collect
+from .errors import TrainingError
 from .imitation import EpochReport, Imitation
 from .provenance import source_commit
 from .recipe import Recipe
@@ -69,13 +70,13 @@ def train(
         workers: processes that collect.
 
     Raises:
-        ValueError: ``out`` holds a run already and ``resume`` is False, or what is there does not fit the recipe.
+        TrainingError: ``out`` holds a run already and ``resume`` is False, or what is there does not fit the recipe.
         Interrupted: stopped by a signal; ``resume`` goes on.
         OSError: something cannot be written.
     """
     state = out / _STATE
     if not resume and any(place.exists() for place in (state, out / "samples", out / f"{recipe.name}.safetensors")):
-        raise ValueError(f"{out} holds a run already: --resume goes on with it, --out chooses another folder")
+        raise TrainingError(f"{out} holds a run already: --resume goes on with it, --out chooses another folder")
     out.mkdir(parents=True, exist_ok=True)
     (out / "recipe.toml").write_text(text, encoding="utf-8")
 

@@ -12,6 +12,7 @@ from ...branching._scip import scip_version
 from ..checkpoint import load_checkpoint, save_checkpoint
 from ..description import Description
 from ..pretrained import pretrained_names, pretrained_path
+from .errors import TrainingError
 from .provenance import source_commit
 from .reinforcement import Reinforcement
 from .reinforcement_recipe import ReinforcementRecipe
@@ -71,13 +72,13 @@ def train_reinforcement(
         workers: processes of rollouts; 0 for this process, ``ray`` or ``ray://HOST:PORT`` for Ray.
 
     Raises:
-        ValueError: ``out`` holds a run already and ``resume`` is False, or what is there does not fit the recipe.
+        TrainingError: ``out`` holds a run already and ``resume`` is False, or what is there does not fit the recipe.
         Interrupted: stopped by a signal; ``resume`` goes on.
         OSError: something cannot be written.
     """
     state, checkpoint = out / _STATE, out / f"{recipe.name}.safetensors"
     if not resume and (state.exists() or checkpoint.exists()):
-        raise ValueError(f"{out} holds a run already: --resume goes on with it, --out chooses another folder")
+        raise TrainingError(f"{out} holds a run already: --resume goes on with it, --out chooses another folder")
     out.mkdir(parents=True, exist_ok=True)
     (out / "recipe.toml").write_text(text, encoding="utf-8")
     start = None if recipe.start is None else load_checkpoint(_start_path(recipe.start))[0]

@@ -44,11 +44,12 @@ class InputError(click.ClickException):
 
 
 @contextmanager
-def wrong_input() -> Iterator[None]:
-    """Within this block a ValueError or an OSError is the user's mistake, not ours."""
+def wrong_input(*kinds: type[Exception]) -> Iterator[None]:
+    """Within this block errors of these kinds (ValueError and OSError if none are given) are the user's mistake, not ours."""
+    expected = kinds or (ValueError, OSError)
     try:
         yield
-    except (ValueError, OSError) as error:
+    except expected as error:
         raise InputError(str(error)) from error
 
 

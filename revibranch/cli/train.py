@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,11 @@ def _workers(context: click.Context, parameter: click.Parameter, value: str) -> 
     if not value.isdigit():
         raise click.BadParameter(f"{value!r} is no number of processes, nor ray or ray://HOST")
     return int(value)
+
+
+def _need_ray() -> None:
+    if find_spec("ray") is None:
+        raise click.UsageError("--workers ray needs Ray: pip install 'revibranch[ray]'")
 
 
 @click.command()
@@ -57,18 +63,22 @@ def train(
 
     Ctrl-C and SIGTERM stop it; --resume goes on, and ends with the same weights as a run that was never stopped.
     """
-    with wrong_input():
-        # Only now: these load torch.
-        try:
-            from ..gnn.training.interruption import Interrupted
-            from ..gnn.training.recipe import ReinforcementRecipe, load_recipe
-            from ..gnn.training.train import train as imitate
-            from ..gnn.training.train_reinforcement import train_reinforcement
-        except ModuleNotFoundError as error:
-            if (error.name or "").partition(".")[0] not in {"torch", "torch_geometric"}:
-                raise
-            raise click.UsageError(f"training needs {error.name}: pip install 'revibranch[train]'") from error
+    # Only now: these load torch.
+    try:
+        from ..gnn.description import CheckpointError
+        from ..gnn.training.errors import TrainingError
+        from ..gnn.training.interruption import Interrupted
+        from ..gnn.training.recipe import ReinforcementRecipe, load_recipe
+        from ..gnn.training.train import train as imitate
+        from ..gnn.training.train_reinforcement import train_reinforcement
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in {"torch", "torch_geometric"}:
+            raise
+        raise click.UsageError(f"training needs {error.name}: pip install 'revibranch[train]'") from error
+    if isinstance(workers, str):
+        _need_ray()
 
+    with wrong_input(TrainingError, CheckpointError, OSError):
         settings = load_recipe(recipe, overrides)
         text = recipe.read_text(encoding="utf-8") + "".join(f"# changed: {override}\n" for override in overrides)
         folder = out or Path("runs") / settings.name
