@@ -11,7 +11,8 @@ learner         source, and where it departs from it
                 replay by rounds of episodes; children that were fathomed count one node each.
 ``retro``       Parsonson et al. 2022: DQN along retrospective paths, -1 a step and 0 where a branching leaves no child.
 ``tmdp``        Scavuzzo et al. 2022: REINFORCE on the tree MDP, return = -subtree size. Departs: returns are
-                standardised over a batch, since plain ones differ by orders of magnitude between trees.
+                standardised over a batch, since plain ones differ by orders of magnitude between trees, and a round is
+                gone through as often as ``learning.passes`` says.
 ``finetune``    Ours: clipped policy gradient (Schulman et al. 2017) from an imitation policy, advantages from
                 redistributed rewards against a learned critic, and a pull back to the initial policy.
 =============== ===================================================================================================

@@ -160,7 +160,7 @@ class RunState:
             yield "critic", self.critic, self.critic_optimiser
 
     def _identity(self) -> dict[str, Any]:
-        """What must be the same for a state to go on from. The budget may grow, and the start is known by its weights."""
+        """What must be the same for a state to go on from; the start is known by its weights, not by its path."""
         recipe = self.recipe.model_dump(mode="json", exclude={"name": True, "threads": True, "start": True})
         return {"recipe": recipe, "start": self._start_digest}
 
