@@ -31,8 +31,8 @@ def include(
 
     Args:
         model: a PySCIPOpt model, its problem built or read.
-        policy: name of a pretrained policy (``auto`` picks one), path of a checkpoint, or any object with the methods
-            of :class:`~revibranch.Policy`.
+        policy: name of a pretrained policy (``auto`` picks the one of the model's family), path of a checkpoint, or any object
+            with the methods of :class:`~revibranch.Policy`.
         guard: leave the nodes to SCIP's next rule while the policy gains less in the dual bound than SCIP's pseudocosts promise
             (:class:`~revibranch.branching.guard.GuardedPolicy`).
         priority: priority among SCIP's branching rules; the highest unless told otherwise.

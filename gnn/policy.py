@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ..branching.policy import PathStep, Policy
 from ..branching.state import BranchState
+from .automatic import AutoPolicy
 from .description import read_checkpoint
 from .native import NativePolicy, fits
 from .pretrained import pretrained_names, pretrained_path
@@ -31,8 +32,8 @@ def load_policy(spec: str | os.PathLike[str], *, device: Device = "auto", thread
     """A policy by name.
 
     Args:
-        spec: ``auto`` (the policy that ships; the first by name, should there be several), the name of a pretrained
-            policy, or the path of a checkpoint file.
+        spec: ``auto`` (for each model the policy of its family, :class:`~revibranch.gnn.automatic.AutoPolicy`), the name of a
+            pretrained policy, or the path of a checkpoint file.
         device: ``auto`` is the CPU: one small graph a call does not pay a GPU's way. ``cuda`` runs on the GPU; where there
             is none, or where it fails in the middle of a solve, the CPU takes over with one warning and the same scores.
         threads: torch's threads, where torch runs the network. The native network takes one core.
@@ -44,6 +45,9 @@ def load_policy(spec: str | os.PathLike[str], *, device: Device = "auto", thread
     """
     if threads < 1:
         raise ValueError(f"a policy needs at least one thread, not {threads}")
+    if spec == "auto":
+        families = {name: read_checkpoint(pretrained_path(name))[0].description.family for name in pretrained_names()}
+        return AutoPolicy(families, lambda name: load_policy(name, device=device, threads=threads))
     path = _resolve(spec)
     header, tensors = read_checkpoint(path)
     if device == "cuda":
@@ -118,10 +122,6 @@ def _as_arrays(path: Sequence[PathStep]) -> tuple[PathStep, ...]:
 
 def _resolve(spec: str | os.PathLike[str]) -> Path:
     names = pretrained_names()
-    if spec == "auto":
-        if not names:
-            raise ValueError("no pretrained policy ships with this version; give a checkpoint file")
-        return pretrained_path(names[0])
     if spec in names:
         return pretrained_path(str(spec))
     path = Path(spec)

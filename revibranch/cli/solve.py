@@ -192,6 +192,8 @@ def _facts(row: RunRow) -> Iterator[tuple[str, str]]:
 
 def _policy_facts(report: Report) -> Iterator[tuple[str, str]]:
     """What the policy has to say of itself, where it is worth a line."""
+    if "auto_policy" in report:
+        yield "chosen policy", f"{report['auto_policy']}: {report['auto_reason']} ({report['auto_facts']})"
     if "guard_handovers" in report:
         times, nodes = int(report["guard_handovers"]), int(report["guard_nodes_left"])
         if times:

@@ -94,6 +94,14 @@ def test_learned_policy_from_a_checkpoint(checkpoint: Path, capfd: Capture) -> N
     assert default["decisions"] is None
 
 
+def test_automatic_choice_is_said(capfd: Capture) -> None:
+    (row,) = as_json(capfd, MISC03, "--settings", "clean")["runs"]
+    assert row["report"]["auto_family"] == "none"
+    assert main(["solve", str(MISC03), "--settings", "clean"]) == 0
+    (line,) = [line for line in capfd.readouterr().out.splitlines() if line.startswith("  chosen policy ")]
+    assert f"{row['report']['auto_policy']}: the model looks like none of the families" in line
+
+
 def test_guard_reports_what_it_did(tmp_path: Path, checkpoint: Path, capfd: Capture) -> None:
     path = tmp_path / "auction.lp"
     families.get("auction").generate("60x250", 202).to_model().writeProblem(str(path), verbose=False)
