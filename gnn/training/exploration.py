@@ -70,6 +70,7 @@ class Explorer(Policy):
         self.recorder = EpisodeRecorder(self.extended) if record else None
         self._random = np.random.default_rng(entropy)
         self._log_probability = 0.0
+        self._path: tuple[PathStep, ...] = ()  # the policy's own, from ``score`` for ``remember``
 
     def begin(self, model: Model) -> None:
         """Begin with a fresh memory."""
@@ -82,7 +83,8 @@ class Explorer(Policy):
         if self.policy is None:
             scores: NDArray[np.floating] = np.zeros(k)
         else:
-            answer = self.policy.score(state, self._inner_path(path))
+            self._path = self._inner_path(path)
+            answer = self.policy.score(state, self._path)
             if answer is None or answer.shape != (k,) or not np.isfinite(answer).all():
                 raise RuntimeError("the network gave no finite score for some candidate")
             scores = answer
@@ -101,7 +103,7 @@ class Explorer(Policy):
         """Record the decision; its number and the policy's own memory are what its descendants see of it."""
         inner = None
         if self.policy is not None and self.policy.needs_path:
-            inner = self.policy.remember(state, self._inner_path(path), choice)
+            inner = self.policy.remember(state, self._path, choice)
         if self.recorder is None:
             return -1, inner
         parent, entered = (_pair(path[-1])[0], path[-1].child) if path else (-1, -1)
