@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -37,7 +38,13 @@ class Search:
     def branch(self, position: int) -> tuple[int, int, int]: ...
     def leave_probing(self) -> bool: ...
     def pseudocost_promise(self) -> tuple[float, float] | None: ...
-    def strong_branch(self, iteration_limit: int = -1) -> NDArray[np.float64]: ...
+    def strong_branch(
+        self,
+        iteration_limit: int = -1,
+        places: Sequence[int] | NDArray[np.integer] | None = None,
+        patience: int = -1,
+        learning: bool = False,
+    ) -> NDArray[np.float64]: ...
 
 TREE_OUTCOMES: tuple[str, ...]
 

@@ -40,8 +40,8 @@ class StrongBranching:
 def strong_branching(model: Model, *, iteration_limit: int = -1) -> StrongBranching:
     """Scores of all LP candidates by full strong branching (Applegate et al. 1995), two LPs a candidate.
 
-    To be called inside ``Policy.score``. SCIP's state, its statistics for pseudocosts included, stays as it was; only
-    its counter of strong branching's LP iterations moves.
+    To be called inside ``Policy.score``. SCIP's state stays as it was, its pseudocosts and its counts of
+    strong branching included.
 
     Args:
         model: the model that is being solved.

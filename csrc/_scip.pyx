@@ -199,23 +199,31 @@ cdef class Search:
                 best, best_down, best_up = score, down, up
         return (best_down, best_up) if best >= 0.0 else None
 
-    def strong_branch(self, int iteration_limit=-1):
-        """Strong branching on all LP candidates of the best priority; SCIP's state stays as it was.
+    def strong_branch(self, int iteration_limit=-1, places=None, int patience=-1, bint learning=False):
+        """Strong branching on the k LP candidates of the best priority, or on some of them.
 
         Args:
             iteration_limit: simplex iterations for each child's LP; -1 for no limit.
+            places: places among the candidates of those to try, in this order; None for all.
+            patience: stop after so many candidates in a row that do not better the best score so far; -1 for never.
+            learning: SCIP keeps what it learns: its counts of strong branching, and conflicts from infeasible children, which it
+                adds once the node is done. Otherwise its state, the counts included, stays as it was.
 
         Returns:
             (4, k) float64: score, down gain, up gain, and flags (1: down infeasible, 2: up infeasible, 3: both).
             NaN where SCIP gave no valid result, or where it was stopped before the candidate's turn.
+
+        Raises:
+            IndexError: no candidate has that place.
         """
         cdef SCIP* scip = self.handle.solving("strong_branch()")
         cdef SCIP_VAR** candidates
         cdef double* values
         cdef double* fractions
-        cdef int n_all, n_candidates, n_implied, i, code
+        cdef int n_all, n_candidates, n_implied, n_tries, turn, i, code, waited = 0
         cdef int limit = 2**31 - 1 if iteration_limit < 0 else iteration_limit
-        cdef double objective, down, up
+        cdef double objective, down, up, best = -1.0
+        cdef long long[::1] order
         cdef unsigned int down_valid, up_valid, down_infeasible, up_infeasible, down_conflict, up_conflict, lp_error
         cdef double[:, ::1] out
         if not scip_api.SCIPhasCurrentNodeLP(scip) or scip_api.SCIPgetLPSolstat(scip) != REVI_LPSOLSTAT_OPTIMAL:
@@ -224,19 +232,26 @@ cdef class Search:
             scip_api.SCIPgetLPBranchCands(scip, &candidates, &values, &fractions, &n_all, &n_candidates, &n_implied),
             "SCIPgetLPBranchCands",
         )
+        chosen = np.arange(n_candidates) if places is None else np.array(places, dtype=np.int64)
+        if chosen.ndim != 1 or ((chosen < 0) | (chosen >= n_candidates)).any():
+            raise IndexError(f"strong_branch() was asked for candidates {chosen.tolist()} of {n_candidates}")
+        order = chosen
+        n_tries = len(chosen)
         result = np.full((4, n_candidates), np.nan)
         out = result
         objective = scip_api.SCIPgetLPObjval(scip)
         _check(scip_api.SCIPstartStrongbranch(scip, 0), "SCIPstartStrongbranch")
         code = REVI_OKAY
         with nogil:
-            for i in range(n_candidates):
-                if scip_api.SCIPisStopped(scip):
+            for turn in range(n_tries):
+                if scip_api.SCIPisStopped(scip) or waited == patience:
                     break
+                i = order[turn]
+                waited += 1
                 down_valid = up_valid = down_infeasible = up_infeasible = 0
                 down_conflict = up_conflict = lp_error = 0
                 code = scip_api.SCIPgetVarStrongbranchFrac(
-                    scip, candidates[i], limit, 1, &down, &up, &down_valid, &up_valid,
+                    scip, candidates[i], limit, not learning, &down, &up, &down_valid, &up_valid,
                     &down_infeasible, &up_infeasible, &down_conflict, &up_conflict, &lp_error,
                 )
                 if code != REVI_OKAY:
@@ -247,6 +262,9 @@ cdef class Search:
                 out[2, i] = max(up - objective, 0.0)
                 out[3, i] = (1 if down_infeasible else 0) + (2 if up_infeasible else 0)
                 out[0, i] = scip_api.SCIPgetBranchScore(scip, candidates[i], out[1, i], out[2, i])
+                if out[0, i] > best:
+                    best = out[0, i]
+                    waited = 0
         _check(scip_api.SCIPendStrongbranch(scip), "SCIPendStrongbranch")
         _check(code, "SCIPgetVarStrongbranchFrac")
         return result

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, get_args
 
 from ..branching.brancher import LearnedBrancher, attach
 from ..branching.guard import GuardedPolicy
 from ..branching.policy import Policy
 from ..branching.settings import TOP_PRIORITY
+from ..branching.shortlist import ShortlistPolicy
 
 if TYPE_CHECKING:
     from pyscipopt import Model
 
-__all__ = ["include"]
+__all__ = ["MODES", "Mode", "equip", "include"]
+
+Mode = Literal["time", "nodes"]
+MODES: tuple[Mode, ...] = get_args(Mode)
+"""What a policy is to save."""
 
 
 def include(
     model: Model,
     policy: str | Path | Policy = "auto",
     *,
+    mode: Mode = "time",
     guard: bool = True,
     priority: int = TOP_PRIORITY,
     strict: bool = False,
@@ -33,6 +39,9 @@ def include(
         model: a PySCIPOpt model, its problem built or read.
         policy: name of a pretrained policy (``auto`` picks the one of the model's family), path of a checkpoint, or any object
             with the methods of :class:`~revibranch.Policy`.
+        mode: ``time`` branches where the policy says. ``nodes`` lets strong branching decide among the policy's best candidates
+            (:class:`~revibranch.branching.shortlist.ShortlistPolicy`): fewer nodes, for more time at most of them. For LPs that
+            are cheap, or a tree that must fit into memory.
         guard: leave the nodes to SCIP's next rule while the policy gains less in the dual bound than SCIP's pseudocosts promise
             (:class:`~revibranch.branching.guard.GuardedPolicy`).
         priority: priority among SCIP's branching rules; the highest unless told otherwise.
@@ -43,13 +52,24 @@ def include(
         The plugin, with ``statistics`` of its decisions and ``error``, the policy's first exception.
 
     Raises:
-        ValueError: no such policy, or weights that cannot be used.
+        ValueError: no such policy or mode, or weights that cannot be used.
         OSError: the weights cannot be read.
     """
     if isinstance(policy, (str, Path)):
         from .policy import load_policy  # only now: a policy object needs no checkpoint reader
 
         policy = load_policy(str(policy), threads=threads)
-    if guard:
-        policy = GuardedPolicy(policy)
-    return attach(model, policy, priority=priority, strict=strict)
+    return attach(model, equip(policy, mode=mode, guard=guard), priority=priority, strict=strict)
+
+
+def equip(policy: Policy, *, mode: Mode = "time", guard: bool = True) -> Policy:
+    """A policy as ``include`` attaches it: with a shortlist inside where nodes matter, a guard outside.
+
+    Raises:
+        ValueError: there is no such mode.
+    """
+    if mode not in MODES:
+        raise ValueError(f"unknown mode {mode!r}; known are {', '.join(MODES)}")
+    if mode == "nodes":
+        policy = ShortlistPolicy(policy)
+    return GuardedPolicy(policy) if guard else policy

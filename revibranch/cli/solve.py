@@ -19,9 +19,9 @@ from rich.text import Text
 from ..benchmarks.agreement import disagreements
 from ..benchmarks.rows import RunRow
 from ..benchmarks.run import Progress, load, run
-from ..branching.guard import GuardedPolicy
 from ..branching.policy import Policy
 from ..branching.settings import SETTINGS
+from ..gnn.plugin import MODES, Mode, equip
 from ..instances.native_output import stdout_to_stderr
 from ..instances.reading import read_model
 from . import EXIT_FAILURE, EXIT_INTERRUPTED, wrong_input
@@ -52,6 +52,7 @@ def _positive(_context: click.Context, parameter: click.Parameter, value: float)
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--policy", default="auto", show_default=True, help="Pretrained policy, checkpoint file, or scip:<rule>.")
 @click.option("--against", multiple=True, metavar="POLICY", help="Also solve with this policy or rule; repeatable.")
+@click.option("--mode", type=click.Choice(MODES), default="time", show_default=True, help="What the policy is to save.")
 @click.option("--guard/--no-guard", default=True, show_default=True, help="Leave nodes to SCIP where the policy falls behind.")
 @click.option("--settings", type=click.Choice(tuple(SETTINGS)), default="default", show_default=True, help="Set of SCIP parameters.")
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Shift of SCIP's random seeds.")
@@ -63,6 +64,7 @@ def solve(
     file: Path,
     policy: str,
     against: tuple[str, ...],
+    mode: Mode,
     guard: bool,
     settings: str,
     seed: int,
@@ -70,6 +72,9 @@ def solve(
     as_json: bool,
 ) -> None:
     """Solve FILE (.mps, .lp or .cip, also gzipped) with a policy as SCIP's branching rule.
+
+    With --mode nodes, strong branching decides among the policy's best candidates: fewer nodes, more LPs. The guard, on unless
+    switched off, hands nodes over to SCIP's default rule while the policy gains less than SCIP's pseudocosts promise.
 
     With --against, the same file is solved with the same seed and settings by the other rules too, and one table shows
     what each of them needed. If they disagree on the optimum, that is said, and the exit code is 1.
@@ -80,7 +85,7 @@ def solve(
     with stdout_to_stderr():  # SCIP prints on its own account, on Ctrl-C for one
         with wrong_input():
             read_model(file)  # a damaged file is to be noticed before torch is loaded
-            policies = [_guarded(load(name)) if guard else load(name) for name in names]
+            policies = [_equipped(load(name), mode, guard) for name in names]
         for name, loaded in zip(names, policies, strict=True):
             with _progress(f"{file.name}  {name}") as show:
                 rows.append(run(file, loaded, settings=settings, seed=seed, time_limit=time_limit, on_progress=show, label=name))
@@ -101,8 +106,8 @@ def solve(
         context.exit(EXIT_FAILURE)
 
 
-def _guarded(policy: str | Policy) -> str | Policy:
-    return policy if isinstance(policy, str) else GuardedPolicy(policy)
+def _equipped(policy: str | Policy, mode: Mode, guard: bool) -> str | Policy:
+    return policy if isinstance(policy, str) else equip(policy, mode=mode, guard=guard)
 
 
 @contextmanager
@@ -194,6 +199,9 @@ def _policy_facts(report: Report) -> Iterator[tuple[str, str]]:
     """What the policy has to say of itself, where it is worth a line."""
     if "auto_policy" in report:
         yield "chosen policy", f"{report['auto_policy']}: {report['auto_reason']} ({report['auto_facts']})"
+    if report.get("shortlist_nodes"):
+        nodes, overruled = int(report["shortlist_nodes"]), int(report["shortlist_overruled"])
+        yield "shortlist", f"strong branching decided at {_count(nodes)} nodes and overruled the policy at {_count(overruled)}"
     if "guard_handovers" in report:
         times, nodes = int(report["guard_handovers"]), int(report["guard_nodes_left"])
         if times:

@@ -102,6 +102,18 @@ def test_automatic_choice_is_said(capfd: Capture) -> None:
     assert f"{row['report']['auto_policy']}: the model looks like none of the families" in line
 
 
+def test_mode_that_buys_nodes_says_what_it_did(capfd: Capture) -> None:
+    arguments = (MISC03, "--settings", "clean", "--policy", "auto")
+    (fast,) = as_json(capfd, *arguments)["runs"]
+    (small,) = as_json(capfd, *arguments, "--mode", "nodes")["runs"]
+    assert small["objective"] == fast["objective"]
+    assert small["nodes"] < fast["nodes"]
+    assert small["strong_branching_lp_iterations"] > 0
+    assert main(["solve", *map(str, arguments), "--mode", "nodes"]) == 0
+    (line,) = [line for line in capfd.readouterr().out.splitlines() if line.startswith("  shortlist ")]
+    assert f"decided at {small['report']['shortlist_nodes']:,} nodes" in line
+
+
 def test_guard_reports_what_it_did(tmp_path: Path, checkpoint: Path, capfd: Capture) -> None:
     path = tmp_path / "auction.lp"
     families.get("auction").generate("60x250", 202).to_model().writeProblem(str(path), verbose=False)
@@ -278,6 +290,7 @@ def assert_refused(capfd: Capture, complaint: str, *arguments: object) -> None:
         (["--seed", "-1"], "--seed"),
         (["--seed", "2147483648"], "--seed"),
         (["--seed", "1.5"], "--seed"),
+        (["--mode", "memory"], "'time', 'nodes'"),
         (["--settings", "cleen"], "'default', 'clean', 'dfs'"),
         (["--jsno"], "--jsno"),
     ],

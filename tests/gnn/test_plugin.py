@@ -8,6 +8,7 @@ from pyscipopt import Model
 import revibranch
 from revibranch.branching.guard import GuardedPolicy
 from revibranch.branching.settings import apply_settings
+from revibranch.branching.shortlist import ShortlistPolicy
 from revibranch.instances import families
 
 from ..branching.policies import MostFractional
@@ -43,3 +44,23 @@ def test_guard_is_on_unless_switched_off() -> None:
     policy = MostFractional()
     assert isinstance(revibranch.include(Model(), policy).policy, GuardedPolicy)
     assert revibranch.include(Model(), policy, guard=False).policy is policy
+
+
+def test_mode_that_buys_nodes_puts_the_shortlist_inside_the_guard() -> None:
+    counts = []
+    for mode in ("time", "nodes"):
+        model = build("setcover", "300x600", 7)
+        brancher = revibranch.include(model, "setcover-small", mode=mode, strict=True)
+        revibranch.optimize(model)
+        counts.append(model.getNTotalNodes())
+    assert counts[1] < counts[0]
+    facts = brancher.statistics.as_dict()
+    assert facts["guard_handovers"] == 0
+    assert facts["shortlist_nodes"] > 0
+    plain = revibranch.include(Model(), MostFractional(), mode="nodes", guard=False).policy
+    assert isinstance(plain, ShortlistPolicy)
+
+
+def test_unknown_mode_is_refused() -> None:
+    with pytest.raises(ValueError, match="unknown mode 'memory'; known are time, nodes"):
+        revibranch.include(Model(), MostFractional(), mode="memory")  # type: ignore[arg-type]
