@@ -69,11 +69,11 @@ class BranchingEnv(gymnasium.Env):  # type: ignore[misc]
     ``info["skipped"]``. SCIP runs in a thread of its own, which ends by ``close``, by ``reset``, by an exception such as Ctrl-C
     while ``step`` waits, and at the latest when the environment is garbage. SCIP stops between two nodes or LPs, not within one.
 
-    ``info`` holds ``instance`` (its name), ``skipped``, ``status`` (SCIP's, ``solving`` before the end), ``candidates`` (k,) int32,
-    ``action_mask`` (k,) int8, all ones, or with a padding (K,), ``node`` (``NodeFacts`` of the last decision), ``decisions`` and
-    ``fallbacks`` so far, ``nodes`` and ``lp_iterations`` as in ``Progress``, ``primal_bound`` and ``dual_bound`` in the
-    instance's own sense. After the end there are no candidates. The same seed and actions give the same info; times are in
-    ``progress``, unless SCIP itself comes to a time limit.
+    ``info`` holds ``instance`` (its name), ``skipped``, ``status`` (SCIP's; ``solving`` before the end), ``candidates`` (k,) int32
+    and ``action_mask`` (k,) int8, all ones, both filled up to (K,) with a padding, ``node`` (``NodeFacts`` of the last
+    decision), ``decisions`` and ``fallbacks`` so far, ``nodes`` and ``lp_iterations`` as in ``Progress``, ``primal_bound`` and
+    ``dual_bound`` in the instance's own sense. After the end there are no candidates. The same seed and actions give the same
+    info, unless SCIP comes to a time limit; times are in ``progress``.
 
     Args:
         instances: sources or functions that make a model; taken in turn, again and again, from the first one on after
@@ -243,9 +243,14 @@ class BranchingEnv(gymnasium.Env):  # type: ignore[misc]
         return self._state.candidates
 
     def _mask(self, candidates: NDArray[np.int32]) -> NDArray[np.int8]:
-        mask = np.zeros(len(candidates) if self._padding is None else self._padding.candidates, dtype=np.int8)
-        mask[: len(candidates)] = 1
-        return mask
+        return self._filled_up(np.ones(len(candidates), dtype=np.int8))
+
+    def _filled_up(self, values: NDArray[Any]) -> NDArray[Any]:
+        if self._padding is None:
+            return values.copy()
+        room = np.zeros(self._padding.candidates, dtype=values.dtype)
+        room[: len(values)] = values
+        return room
 
     def _observe(self) -> BranchState | dict[str, NDArray[Any]]:
         assert self._state is not None
@@ -269,7 +274,7 @@ class BranchingEnv(gymnasium.Env):  # type: ignore[misc]
             "instance": progress.instance,
             "skipped": self._skipped,
             "status": _SOLVING if ending is None else ending.status,
-            "candidates": candidates.copy(),
+            "candidates": self._filled_up(candidates),
             "action_mask": self._mask(candidates),
             "node": self._state.node,
             "decisions": self._decisions,
