@@ -23,6 +23,7 @@ from .brancher import attach
 from .policy import PathStep, Policy
 from .reward_functions import Progress
 from .state import BranchState
+from .statistics import BrancherStatistics
 
 if TYPE_CHECKING:
     from pyscipopt import Model
@@ -166,9 +167,9 @@ class ControlledSolve:
         return self._handover.progress
 
     @property
-    def fallbacks(self) -> int:
-        """Nodes that were left to SCIP's rule because a choice could not be carried out."""
-        return self._brancher.statistics.fallbacks
+    def statistics(self) -> BrancherStatistics:
+        """What the brancher counted; its inference time is what the caller took for its choices, with the way there and back."""
+        return self._brancher.statistics
 
     def begin(self) -> BranchState | None:
         """Start the solve; its first state, or None where it ended without a decision.

@@ -29,6 +29,7 @@ from .settings import SETTINGS, apply_seed, apply_settings
 from .sources import Instance, InstancesExhaustedError, Turns, place_among
 from .spaces import CandidateSpace, StateSpace, padded_space
 from .state import BranchState
+from .statistics import BrancherStatistics
 
 if TYPE_CHECKING:
     from pyscipopt import Model
@@ -69,11 +70,11 @@ class BranchingEnv(gymnasium.Env):  # type: ignore[misc]
     ``info["skipped"]``. SCIP runs in a thread of its own, which ends by ``close``, by ``reset``, by an exception such as Ctrl-C
     while ``step`` waits, and at the latest when the environment is garbage. SCIP stops between two nodes or LPs, not within one.
 
-    ``info`` holds ``instance`` (its name), ``skipped``, ``status`` (SCIP's; ``solving`` before the end), ``candidates`` (k,) int32
-    and ``action_mask`` (k,) int8, all ones, both filled up to (K,) with a padding, ``node`` (``NodeFacts`` of the last
-    decision), ``decisions`` and ``fallbacks`` so far, ``nodes`` and ``lp_iterations`` as in ``Progress``, ``primal_bound`` and
-    ``dual_bound`` in the instance's own sense. After the end there are no candidates. The same seed and actions give the same
-    info, unless SCIP comes to a time limit; times are in ``progress``.
+    ``info`` holds ``instance`` (its name), ``skipped``, ``scip_seed`` (as in ``apply_seed``), ``status`` (SCIP's; ``solving``
+    before the end), ``candidates`` (k,) int32 and ``action_mask`` (k,) int8, all ones, both filled up to (K,) with a padding,
+    ``node`` (``NodeFacts`` of the last decision), ``decisions`` and ``fallbacks`` so far, ``nodes`` and ``lp_iterations`` as in
+    ``Progress``, ``primal_bound`` and ``dual_bound`` in the instance's own sense. After the end there are no candidates. The
+    same seed and actions give the same info, unless SCIP comes to a time limit; times are in ``progress``.
 
     Args:
         instances: sources or functions that make a model; taken in turn, again and again, from the first one on after
@@ -124,7 +125,7 @@ class BranchingEnv(gymnasium.Env):  # type: ignore[misc]
         self.observation_space = StateSpace() if padding is None else padded_space(padding, extended)
         self._solve: ControlledSolve | None = None
         self._state: BranchState | None = None
-        self._skipped = self._decisions = 0
+        self._skipped = self._decisions = self._scip_seed = 0
 
     # ---- Gymnasium ------------------------------------------------------------------------------------------------
 
@@ -217,6 +218,11 @@ class BranchingEnv(gymnasium.Env):  # type: ignore[misc]
         """How far the episode has come, seconds included; None without an episode."""
         return None if self._solve is None else self._solve.progress
 
+    @property
+    def statistics(self) -> BrancherStatistics | None:
+        """What the brancher counted in the episode, its inference time being the caller's; None without an episode."""
+        return None if self._solve is None else self._solve.statistics
+
     def action_masks(self) -> NDArray[np.bool_]:
         """(k,) or with a padding (K,) bool: which actions are valid, under the name that sb3-contrib's MaskablePPO asks for."""
         return self._mask(self._candidates()).astype(np.bool_)
@@ -232,7 +238,8 @@ class BranchingEnv(gymnasium.Env):  # type: ignore[misc]
     def _new_solve(self) -> ControlledSolve:
         model, name = self._turns.next_model()
         apply_settings(model, self._settings)
-        apply_seed(model, int(self.np_random.integers(2**31)))
+        self._scip_seed = int(self.np_random.integers(2**31))
+        apply_seed(model, self._scip_seed)
         if self._limits:
             model.setParams(self._limits)
         return ControlledSolve(model, name, extended=self._extended)
@@ -273,12 +280,13 @@ class BranchingEnv(gymnasium.Env):  # type: ignore[misc]
         return {
             "instance": progress.instance,
             "skipped": self._skipped,
+            "scip_seed": self._scip_seed,
             "status": _SOLVING if ending is None else ending.status,
             "candidates": self._filled_up(candidates),
             "action_mask": self._mask(candidates),
             "node": self._state.node,
             "decisions": self._decisions,
-            "fallbacks": self._solve.fallbacks,
+            "fallbacks": self._solve.statistics.fallbacks,
             "nodes": progress.nodes,
             "lp_iterations": progress.lp_iterations,
             "primal_bound": progress.primal_bound,

@@ -115,14 +115,13 @@ def test_the_tree_is_that_of_the_plugin() -> None:
     rule = MostFractional()
     with BranchingEnv([file("lseu.mps")], extended=False) as environment:
         state, info = environment.reset(seed=5)
-        scip_seed = environment.model.getParam("randomization/randomseedshift")
         ended = False
         while not ended:
             state, _, terminated, truncated, info = environment.step(rule.score(state, ()).argmax())
             ended = terminated or truncated
         model = read(INSTANCES / "lseu.mps")
         apply_settings(model, "clean")
-        apply_seed(model, scip_seed)
+        apply_seed(model, info["scip_seed"])
         brancher = attach(model, rule)
         optimize(model)
         assert brancher.statistics.decisions == info["decisions"] > 20
