@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ._scip import search_counts
 from .brancher import attach
 from .policy import PathStep, Policy
 from .reward_functions import Progress
@@ -60,6 +59,7 @@ class _Handover(Policy):
         self.thread: int | None = None
         self.resumed = 0.0
         self._model = weakref.ref(model)
+        self._kept: BranchState | None = None
         maximises = model.getObjectiveSense() == "maximize"
         worst = -1e20 if maximises else 1e20
         self.progress = Progress(name, 0, 0, 0.0, worst, -worst, maximises)
@@ -72,7 +72,7 @@ class _Handover(Policy):
         choice = 0
         if not self.stopping:
             self.take_stock()
-            self.states.put(state)
+            self.states.put(self._own(state))
             choice = self.choices.get()
             self.resumed = perf_counter()
         if self.stopping:
@@ -83,16 +83,41 @@ class _Handover(Policy):
         scores[choice] = 1.0
         return scores
 
+    def _own(self, state: BranchState) -> BranchState:
+        """A state with arrays of its own; states of one structure share its (read-only) arrays.
+
+        Made in SCIP's thread, whose processor has just written them.
+        """
+        kept = self._kept
+        if kept is None or kept.structure_id != state.structure_id:
+            self._kept = kept = state.copy()
+            for array in (kept.row_offsets, kept.edge_variables, kept.edge_values, kept.variable_offsets, kept.edge_rows, kept.edge_order):
+                array.flags.writeable = False
+            return kept
+        return BranchState(
+            state.variable_features.copy(),
+            state.row_features.copy(),
+            kept.row_offsets,
+            kept.edge_variables,
+            kept.edge_values,
+            kept.variable_offsets,
+            kept.edge_rows,
+            kept.edge_order,
+            state.candidates.copy(),
+            state.structure_id,
+            state.node,
+        )
+
     def take_stock(self) -> None:
         """Note how far the solve has come."""
         model = self._model()
         if model is None:
             return
-        counts, last = search_counts(model), self.progress
+        last = self.progress
         self.progress = Progress(
             last.instance,
-            counts.nodes,
-            counts.lp_iterations,
+            model.getNTotalNodes(),
+            model.getNLPIterations(),
             last.seconds + perf_counter() - self.resumed,
             model.getPrimalbound(),
             model.getDualbound(),
@@ -155,7 +180,6 @@ class ControlledSolve:
         self.ending: Ending | None = None
         """How the solve ended; None before the end."""
         self._handover = _Handover(model, name, extended)
-        self._kept: BranchState | None = None
         model.setParam("misc/catchctrlc", False)
         self._brancher = attach(model, self._handover)
         self._thread = threading.Thread(target=_solve, args=([model], self._handover), name=f"revibranch {name}", daemon=True)
@@ -215,32 +239,10 @@ class ControlledSolve:
             self.stop()
             raise
         if isinstance(message, BranchState):
-            return self._own(message)
+            return message
         self.ending = message
         self._thread.join()
         if message.error is not None:
             self.stop()
             raise message.error
         return None
-
-    def _own(self, state: BranchState) -> BranchState:
-        """A state with arrays of its own; states of one structure share its (read-only) arrays."""
-        kept = self._kept
-        if kept is None or kept.structure_id != state.structure_id:
-            self._kept = kept = state.copy()
-            for array in (kept.row_offsets, kept.edge_variables, kept.edge_values, kept.variable_offsets, kept.edge_rows, kept.edge_order):
-                array.flags.writeable = False
-            return kept
-        return BranchState(
-            state.variable_features.copy(),
-            state.row_features.copy(),
-            kept.row_offsets,
-            kept.edge_variables,
-            kept.edge_values,
-            kept.variable_offsets,
-            kept.edge_rows,
-            kept.edge_order,
-            state.candidates.copy(),
-            state.structure_id,
-            state.node,
-        )

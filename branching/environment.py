@@ -225,7 +225,7 @@ class BranchingEnv(gymnasium.Env):  # type: ignore[misc]
 
     def action_masks(self) -> NDArray[np.bool_]:
         """(k,) or with a padding (K,) bool: which actions are valid, under the name that sb3-contrib's MaskablePPO asks for."""
-        return self._mask(self._candidates()).astype(np.bool_)
+        return self._filled_up(np.ones(len(self._candidates()), dtype=np.bool_))
 
     # ---- within ---------------------------------------------------------------------------------------------------
 
@@ -249,12 +249,9 @@ class BranchingEnv(gymnasium.Env):  # type: ignore[misc]
             return np.zeros(0, dtype=np.int32)
         return self._state.candidates
 
-    def _mask(self, candidates: NDArray[np.int32]) -> NDArray[np.int8]:
-        return self._filled_up(np.ones(len(candidates), dtype=np.int8))
-
     def _filled_up(self, values: NDArray[Any]) -> NDArray[Any]:
         if self._padding is None:
-            return values.copy()
+            return values
         room = np.zeros(self._padding.candidates, dtype=values.dtype)
         room[: len(values)] = values
         return room
@@ -262,7 +259,7 @@ class BranchingEnv(gymnasium.Env):  # type: ignore[misc]
     def _observe(self) -> BranchState | dict[str, NDArray[Any]]:
         assert self._state is not None
         candidates = self._candidates()
-        self.action_space.fit(len(candidates))
+        self.action_space.n_candidates = max(len(candidates), 1)
         if self._padding is None:
             return self._state
         try:
@@ -270,7 +267,7 @@ class BranchingEnv(gymnasium.Env):  # type: ignore[misc]
         except PaddingError:
             self.close()
             raise
-        arrays["action_mask"] = self._mask(candidates)
+        arrays["action_mask"][len(candidates) :] = 0
         return arrays
 
     def _info(self) -> dict[str, Any]:
@@ -282,8 +279,8 @@ class BranchingEnv(gymnasium.Env):  # type: ignore[misc]
             "skipped": self._skipped,
             "scip_seed": self._scip_seed,
             "status": _SOLVING if ending is None else ending.status,
-            "candidates": self._filled_up(candidates),
-            "action_mask": self._mask(candidates),
+            "candidates": self._filled_up(candidates.copy()),
+            "action_mask": self._filled_up(np.ones(len(candidates), dtype=np.int8)),
             "node": self._state.node,
             "decisions": self._decisions,
             "fallbacks": self._solve.statistics.fallbacks,

@@ -20,16 +20,20 @@ class CandidateSpace(spaces.Discrete):  # type: ignore[misc]  # Gymnasium is opt
     """
 
     def __init__(self, n: int | None, seed: int | None = None) -> None:
-        super().__init__(1 if n is None else n, seed=seed)
-        self._follows = n is None
         self.n_candidates = 1
-        """Candidates k of the state at hand (1 where there is none)."""
+        """Candidates k of the state at hand; 1 where there is none."""
+        self._fixed = n
+        super().__init__(1 if n is None else n, seed=seed)
 
-    def fit(self, n_candidates: int) -> None:
-        """Take the number of candidates of a new state."""
-        self.n_candidates = max(n_candidates, 1)
-        if self._follows:
-            self.n = np.int64(self.n_candidates)
+    # Looked up when it is asked for: the environment sets one number a step.
+    @property
+    def n(self) -> np.int64:
+        """Number of actions."""
+        return np.int64(self.n_candidates if self._fixed is None else self._fixed)
+
+    @n.setter
+    def n(self, n: np.int64) -> None:
+        """What ``Discrete`` sets when it is made is known already."""
 
     def sample(self, mask: Any = None, probability: Any = None) -> np.int64:
         """A place, uniformly among the candidates of the state at hand; ``mask`` and ``probability`` as in ``Discrete``."""
