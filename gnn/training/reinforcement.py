@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from ..network import BranchingNetwork
+from .errors import TrainingError
 from .exploration import Exploration
 from .interruption import Interrupted, Signals
 from .learners import LEARNERS
@@ -36,6 +37,8 @@ _STATE_SHARE = 0.05
 """The state is written when writing it takes less than this share of the time since, and at least every so many seconds."""
 _NORMALISATION_STATES = 400
 """At most so many states of the first round fit the input normalisation."""
+_HOPELESS = 100
+"""Episodes without any decision after which there is no point in going on."""
 _SEED_EXPLORATION, _SEED_DRAWS, _SEED_ORDER = 1, 2, 3
 
 
@@ -95,6 +98,7 @@ class Reinforcement:
             Interrupted: SIGINT or SIGTERM came; the state is written.
             StateError: the state to go on from cannot be used.
             OSError: something cannot be written; the last state is as it was.
+            TrainingError: the instances need no branching.
             RuntimeError: all episodes of a round were lost.
         """
         with Signals() as signals:
@@ -125,9 +129,14 @@ class Reinforcement:
         fresh = [store(number, episode, self.learner, recipe.learning) for number, episode in recorded]
         state.episodes += len(tasks)
         state.decisions += sum(len(stored.episode) for stored in fresh)
-        if not state.warm:
+        at_random = not state.warm
+        if at_random:
             self._warm_up(fresh)
-        learned = self._learn_policy(fresh) if self.learner.on_policy else self._learn_values(fresh)
+        learned = Learned()
+        if not self.learner.on_policy:
+            learned = self._learn_values(fresh)
+        elif not at_random:
+            learned = self._learn_policy(fresh)
         state.round += 1
         self._report([result for _, result in results], learned, rolled - began, monotonic() - rolled)
         ended = state.decisions >= recipe.rollout.decisions
@@ -211,7 +220,9 @@ class Reinforcement:
         """Fit the input normalisation on what random branching saw."""
         places = [(stored, decision) for stored in fresh for decision in range(len(stored.episode))]
         if not places:
-            raise RuntimeError("the first round has no decision: are the instances too easy?")
+            if self.state.episodes >= _HOPELESS:
+                raise TrainingError(f"the first {self.state.episodes} episodes have no decision: the instances are too easy")
+            return
         every = -(-len(places) // _NORMALISATION_STATES)
         states = [stored.episode.state(decision) for stored, decision in places[::every]]
         for network in self.state.networks():
@@ -244,8 +255,6 @@ class Reinforcement:
     def _learn_policy(self, fresh: Sequence[Stored]) -> Learned:
         state, settings = self.state, self.recipe.learning
         learned = Learned()
-        if state.round == 0 and state.initial is None and not state.started:
-            return learned  # these episodes branched at random
         state.acting = None
         state.network.train()
         for turn in range(settings.passes):
