@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pyscipopt import SCIP_STAGE
 
 from .brancher import attach
 from .policy import PathStep, Policy
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ControlledSolve", "Ending"]
 
+_INTERRUPTIBLE = (SCIP_STAGE.PRESOLVING, SCIP_STAGE.SOLVING)
 _PATIENCE = 0.05  # seconds between two interrupts: SCIP forgets one that comes before its solve has begun
 
 
@@ -125,9 +127,9 @@ class _Handover(Policy):
         )
 
     def interrupt(self) -> None:
-        """Ask SCIP to stop; no harm where it is too early or too late for that."""
+        """Ask SCIP to stop; nothing where it is too early or too late for that, of which SCIP would complain aloud."""
         model = self._model()
-        if model is not None:
+        if model is not None and model.getStage() in _INTERRUPTIBLE:
             with contextlib.suppress(Exception):
                 model.interruptSolve()
 
@@ -141,7 +143,8 @@ def _solve(models: list[Model], handover: _Handover) -> None:
     try:
         model.optimizeNogil()
         ending = Ending(model.getStatus())
-        handover.take_stock()
+        if not handover.stopping:
+            handover.take_stock()
     except BaseException as error:
         ending = Ending("unknown", error.with_traceback(None))
     finally:

@@ -66,8 +66,8 @@ class BranchingEnv(gymnasium.Env):  # type: ignore[misc]
     An observation is a ``BranchState`` with arrays of its own, or with ``padding`` a dictionary of arrays of fixed shapes.
     An action is a place within ``state.candidates``. After the end the last observation is given once more.
 
-    Instances that SCIP solves (or gives up at a limit) without a decision are passed over, and counted in
-    ``info["skipped"]``. SCIP runs in a thread of its own, which ends by ``close``, by ``reset``, by an exception such as Ctrl-C
+    Instances that SCIP solves (or gives up at a limit) without a decision are passed over, ``tries`` of them at most, and counted
+    in ``info["skipped"]``. SCIP runs in a thread of its own, which ends by ``close``, by ``reset``, by an exception such as Ctrl-C
     while ``step`` waits, and at the latest when the environment is garbage. SCIP stops between two nodes or LPs, not within one.
 
     ``info`` holds ``instance`` (its name), ``skipped``, ``scip_seed`` (as in ``apply_seed``), ``status`` (SCIP's; ``solving``

@@ -237,9 +237,9 @@ def test_a_step_needs_an_episode() -> None:
     environment.close()
 
 
-@pytest.mark.parametrize("limit", [{"node_limit": 10}, {"time_limit": 0.3}])
+@pytest.mark.parametrize("limit", [{"node_limit": 10}, {"time_limit": 2.0}])
 def test_a_limit_truncates(limit: dict[str, Any]) -> None:
-    with BranchingEnv([lambda: knapsack(30, 200, 1)], **limit) as environment:
+    with BranchingEnv([lambda: knapsack(20, 80, 1)], **limit) as environment:
         *_, terminated, truncated, info = random_episode(environment, 0)[-1]
         assert (terminated, truncated) == (False, True)
         assert info["status"] in ("totalnodelimit", "timelimit")
@@ -367,6 +367,12 @@ def test_instances_without_a_decision_are_passed_over() -> None:
             environment.reset(seed=0)
         assert environment.model is None
     assert solver_threads() == 0
+
+
+def test_a_limit_before_the_first_decision() -> None:
+    environment = BranchingEnv([small], time_limit=1e-9, tries=2)
+    with pytest.raises(NoDecisionError, match=r"instance 0 \(timelimit\)"):
+        environment.reset(seed=0)
 
 
 def test_iterators_end() -> None:
