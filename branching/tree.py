@@ -176,6 +176,6 @@ def record_tree(model: Model) -> TreeRecorder:
     restarts, and in several threads, one model each.
 
     Raises:
-        RuntimeError: SCIP takes no event handler in the model's stage.
+        RuntimeError: the model is being solved, or was and is not freed of its transformed problem.
     """
     return TreeRecorder(model)

@@ -224,7 +224,7 @@ cdef class TreeLog:
     It refers to no model, and no model to it. One solve may run at a time, as SCIP itself wants it.
 
     Raises:
-        RuntimeError: SCIP takes no event handler in the model's stage.
+        RuntimeError: the model is being solved, or was and is not freed of its transformed problem.
     """
 
     cdef _Log* log
@@ -235,6 +235,9 @@ cdef class TreeLog:
         cdef SCIP* scip = _Handle(model).get()
         cdef SCIP_EVENTHDLR* handler = NULL
         cdef int others = 0
+        cdef int stage = scip_api.SCIPgetStage(scip)
+        if stage > 1:  # SCIP_STAGE_PROBLEM. SCIP 9 takes event handlers later too, too late for a whole tree.
+            raise RuntimeError(f"a search tree is recorded from before the solve on; the model is in stage {stage}")
         if self.log != NULL:
             raise RuntimeError("a tree log is made once")
         name = b"revibranch_tree"
