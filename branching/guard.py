@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._scip import Search
-from .policy import PathStep, Policy
+from .policy import PathStep, Policy, PolicyWrapper
 from .state import BranchState, variable_column_names
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class Comparison:
         return mean + spread * (CONFIDENCE / sqrt(weight) + CENSORING) < -TOLERANCE
 
 
-class GuardedPolicy(Policy):
+class GuardedPolicy(PolicyWrapper):
     """Asks a policy as long as it keeps up with SCIP's pseudocosts, otherwise leaves the nodes to SCIP's next rule.
 
     At every node it notes what the pseudocosts promise where they would branch (the gains in the dual bound, both ways, of the
@@ -103,29 +103,18 @@ class GuardedPolicy(Policy):
     """
 
     def __init__(self, policy: Policy) -> None:
-        self.policy = policy
+        super().__init__(policy)
         self.handovers = 0
         """How often the policy was found to be behind in this solve."""
         self.nodes_left = 0
         """Nodes of this solve that SCIP's rule was given for that."""
         self._search: Search | None = None
-        self._skip_inner = getattr(policy, "skip", None)
         self._comparison = Comparison()
         self._last_mean = 0.0
         self._resting = 0
         self._run = 0
         # By node: LP objective, variable, its LP value, promises down and up.
         self._pending: dict[int, tuple[float, int, float, tuple[float, float]]] = {}
-
-    @property
-    def extended(self) -> bool:  # type: ignore[override]
-        """As the policy has it."""
-        return self.policy.extended
-
-    @property
-    def needs_path(self) -> bool:  # type: ignore[override]
-        """As the policy has it."""
-        return self.policy.needs_path
 
     def begin(self, model: Model) -> None:
         """Forget the last solve."""
@@ -134,7 +123,7 @@ class GuardedPolicy(Policy):
         self.handovers = self.nodes_left = self._resting = self._run = 0
         self._last_mean = 0.0
         self._pending.clear()
-        self.policy.begin(model)
+        super().begin(model)
 
     def skip(self) -> bool:
         """Whether SCIP's rule has the node, before anything of it is read."""
@@ -142,7 +131,7 @@ class GuardedPolicy(Policy):
             self._resting -= 1
             self.nodes_left += 1
             return True
-        return bool(self._skip_inner()) if self._skip_inner is not None else False
+        return super().skip()
 
     def score(self, state: BranchState, path: Sequence[PathStep]) -> NDArray[np.floating] | None:
         """The policy's scores; None at the node where it is found to be behind."""
@@ -167,15 +156,11 @@ class GuardedPolicy(Policy):
             self._note(state, np.asarray(scores), promise)
         return scores
 
-    def remember(self, state: BranchState, path: Sequence[PathStep], choice: int) -> object:
-        """The policy's memory."""
-        return self.policy.remember(state, path, choice)
-
     def report(self) -> dict[str, float | str]:
         """How often the guard stepped in, and gains by promises: geometric mean over recent children, or as of the last hand-over."""
         mean = self._comparison.mean if self._comparison.count else self._last_mean
         return {
-            **(self.policy.report() if hasattr(self.policy, "report") else {}),
+            **super().report(),
             "guard_handovers": self.handovers,
             "guard_nodes_left": self.nodes_left,
             "guard_gain_to_promise": round(exp(mean), 4),

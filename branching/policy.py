@@ -15,7 +15,7 @@ from .state import BranchState
 if TYPE_CHECKING:
     from pyscipopt import Model
 
-__all__ = ["PathStep", "Policy"]
+__all__ = ["PathStep", "Policy", "PolicyWrapper"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,3 +76,47 @@ class Policy(Protocol):
     def report(self) -> Mapping[str, float | str]:
         """What is worth knowing of the last solve beside its scores, by name; the brancher's statistics carry it."""
         return {}
+
+
+class PolicyWrapper(Policy):
+    """A policy around another one: passes everything on, and its subclasses change what they are there for.
+
+    Args:
+        policy: the one inside; it may lack ``skip`` and ``report``.
+    """
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+
+    @property
+    def extended(self) -> bool:  # type: ignore[override]
+        """As the policy has it."""
+        return self.policy.extended
+
+    @property
+    def needs_path(self) -> bool:  # type: ignore[override]
+        """As the policy has it."""
+        return self.policy.needs_path
+
+    def begin(self, model: Model) -> None:
+        """Begin with the policy."""
+        self.policy.begin(model)
+
+    def score(self, state: BranchState, path: Sequence[PathStep]) -> NDArray[np.floating] | None:
+        """The policy's scores."""
+        return self.policy.score(state, path)
+
+    def remember(self, state: BranchState, path: Sequence[PathStep], choice: int) -> object:
+        """The policy's memory."""
+        return self.policy.remember(state, path, choice)
+
+    def skip(self) -> bool:
+        """As the policy has it."""
+        inner = getattr(self.policy, "skip", None)
+        return bool(inner()) if inner is not None else False
+
+    def report(self) -> Mapping[str, float | str]:
+        """What the policy has to say."""
+        inner = getattr(self.policy, "report", None)
+        report: Mapping[str, float | str] = inner() if inner is not None else {}
+        return report

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._scip import Search
-from .policy import PathStep, Policy
+from .policy import PathStep, Policy, PolicyWrapper
 from .state import BranchState
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ CLOSE = 0.5
 """Below that depth only candidates compete whose score is within so many standard deviations (of all scores) of the best."""
 
 
-class ShortlistPolicy(Policy):
+class ShortlistPolicy(PolicyWrapper):
     """Lets strong branching decide among the candidates that a policy scores best.
 
     The list, best first, goes to strong branching (two LPs a candidate, without limit, SCIP's score of both gains), which stops
@@ -50,34 +50,19 @@ class ShortlistPolicy(Policy):
     def __init__(self, policy: Policy, *, length: int = LENGTH) -> None:
         if length < 1:
             raise ValueError(f"a shortlist of {length} candidates leaves nothing to choose from")
-        self.policy = policy
+        super().__init__(policy)
         self.length = length
         self.nodes = 0
         """Nodes of this solve at which strong branching decided."""
         self.overruled = 0
         """Those of them at which it did not choose the policy's favourite."""
         self._search: Search | None = None
-        self._skip_inner = getattr(policy, "skip", None)
-
-    @property
-    def extended(self) -> bool:  # type: ignore[override]
-        """As the policy has it."""
-        return self.policy.extended
-
-    @property
-    def needs_path(self) -> bool:  # type: ignore[override]
-        """As the policy has it."""
-        return self.policy.needs_path
 
     def begin(self, model: Model) -> None:
         """Forget the last solve."""
         self._search = Search(model)
         self.nodes = self.overruled = 0
-        self.policy.begin(model)
-
-    def skip(self) -> bool:
-        """As the policy has it."""
-        return bool(self._skip_inner()) if self._skip_inner is not None else False
+        super().begin(model)
 
     def score(self, state: BranchState, path: Sequence[PathStep]) -> NDArray[np.floating] | None:
         """Strong branching's scores of the candidates that it tried, NaN for all others; the policy's where it tried none.
@@ -102,14 +87,9 @@ class ShortlistPolicy(Policy):
         self.overruled += int(winner != listed[0])
         return tried
 
-    def remember(self, state: BranchState, path: Sequence[PathStep], choice: int) -> object:
-        """The policy's memory."""
-        return self.policy.remember(state, path, choice)
-
     def report(self) -> dict[str, float | str]:
         """At how many nodes strong branching decided, and at how many it overruled the policy."""
-        inner = self.policy.report() if hasattr(self.policy, "report") else {}
-        return {**inner, "shortlist_nodes": self.nodes, "shortlist_overruled": self.overruled}
+        return {**super().report(), "shortlist_nodes": self.nodes, "shortlist_overruled": self.overruled}
 
     def _listed(self, scores: NDArray[np.float64], depth: int) -> NDArray[np.intp]:
         """Places of the candidates to try, best first."""

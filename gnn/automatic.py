@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
-from ..branching.policy import PathStep, Policy
-from ..branching.state import BranchState
+from ..branching.policy import Policy, PolicyWrapper
 from .recognition import read_structure, recognise
 
 if TYPE_CHECKING:
@@ -49,7 +45,7 @@ def _of(family: str, families: Mapping[str, str | None]) -> str | None:
     return family if family in families else min(fitting, default=None)
 
 
-class AutoPolicy(Policy):
+class AutoPolicy(PolicyWrapper):
     """Looks at each model once, before its first branching, and asks the policy that fits (``recognition``, ``choose``).
 
     Args:
@@ -65,32 +61,13 @@ class AutoPolicy(Policy):
         self._load = load
         self._loaded: dict[str, Policy] = {}
         self._facts = ""
-        self._family: str | None = None
-        self._choose(None)
-
-    @property
-    def extended(self) -> bool:  # type: ignore[override]
-        """As the chosen policy has it."""
-        return self.policy.extended
-
-    @property
-    def needs_path(self) -> bool:  # type: ignore[override]
-        """As the chosen policy has it."""
-        return self.policy.needs_path
+        super().__init__(self._choose(None))
 
     def begin(self, model: Model) -> None:
         """Look at the model and choose."""
         family, self._facts = recognise(read_structure(model))
-        self._choose(family)
-        self.policy.begin(model)
-
-    def score(self, state: BranchState, path: Sequence[PathStep]) -> NDArray[np.floating] | None:
-        """Scores of the chosen policy."""
-        return self.policy.score(state, path)
-
-    def remember(self, state: BranchState, path: Sequence[PathStep], choice: int) -> object:
-        """Memory of the chosen policy."""
-        return self.policy.remember(state, path, choice)
+        self.policy = self._choose(family)
+        super().begin(model)
 
     def report(self) -> dict[str, float | str]:
         """Which policy was chosen for the last model, why, and what was seen of it; empty before a first model."""
@@ -103,9 +80,10 @@ class AutoPolicy(Policy):
             "auto_facts": self._facts,
         }
 
-    def _choose(self, family: str | None) -> None:
+    def _choose(self, family: str | None) -> Policy:
+        """The policy for a model of this family, made where it is needed for the first time."""
         self._family = family
         self.name, self.reason = choose(family, self._families)
         if self.name not in self._loaded:
             self._loaded[self.name] = self._load(self.name)
-        self.policy = self._loaded[self.name]
+        return self._loaded[self.name]
