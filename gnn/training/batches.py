@@ -11,13 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ...branching.episode import Ancestor, Episode
+from ...branching.episode import Episode
 from ...branching.state import BranchState
 from ..batch import GraphBatch
 from ..network import BranchingNetwork
-from ..revival import gather_history, select_history
 from .errors import TrainingError
 from .losses import Candidates
+from .queries import Queries
 
 __all__ = ["SampleBatch", "SampleSet", "shuffled_batches"]
 
@@ -26,33 +26,27 @@ __all__ = ["SampleBatch", "SampleSet", "shuffled_batches"]
 class SampleBatch:
     """Samples ready for a gradient step."""
 
-    graphs: GraphBatch
-    """The samples' graphs first, then those of ancestors that are no samples of this batch."""
-    candidates: Candidates
-    """Of the samples alone."""
+    queries: Queries
+    """The samples' nodes and their history."""
     scores: Tensor
     """(k,) float64: the expert's scores of the samples' candidates; NaN where invalid."""
-    choices: Tensor
-    """(B,) int64: the branched candidate of every graph."""
-    histories: tuple[tuple[int, ...], ...]
-    """Per sample its ancestors' steps, root first, as 3 * graph + child."""
 
     def __len__(self) -> int:
-        return len(self.histories)
+        return len(self.queries)
+
+    @property
+    def graphs(self) -> GraphBatch:
+        """The samples' graphs first, then those of ancestors that are no samples of this batch."""
+        return self.queries.graphs
+
+    @property
+    def candidates(self) -> Candidates:
+        """Of the samples alone."""
+        return self.queries.candidates
 
     def logits(self, network: BranchingNetwork) -> Tensor:
         """The network's scores of the samples' candidates, (k,). Ancestors are encoded with the weights of today."""
-        graphs = self.graphs
-        embeddings = network.encode(graphs)
-        length = network.config.history_length
-        if length and any(self.histories):
-            steps = network.steps(graphs, embeddings, self.choices)
-            memory, mask = gather_history(steps.flatten(0, 1), self.histories, length)
-        else:
-            memory = embeddings.new_zeros(len(self), 0, network.config.width)
-            mask = memory.new_zeros(len(self), 0, dtype=torch.bool)
-        queries = embeddings[graphs.candidates[: len(self.scores)]]
-        return network.decode(queries, self.candidates.batch, memory, mask)
+        return self.queries.scores(network)
 
 
 class SampleSet:
@@ -92,28 +86,15 @@ class SampleSet:
     def collate(self, samples: Sequence[int]) -> SampleBatch:
         """The batch of these samples, in their order."""
         keys = [(int(self.trees[sample]), int(self._decisions[sample])) for sample in samples]
-        places: dict[tuple[int, int], int] = {key: place for place, key in enumerate(keys)}
-        histories = []
-        for tree, decision in keys:
-            steps = []
-            for ancestor in self._history(tree, decision):
-                place = places.setdefault((tree, ancestor.decision), len(places))
-                steps.append(3 * place + ancestor.child)
-            histories.append(tuple(steps))
-        scores = [self.episodes[tree].scores(decision) for tree, decision in keys]
-        return SampleBatch(
-            graphs=GraphBatch.from_states([self._state(key) for key in places]),
-            candidates=Candidates.from_counts(torch.tensor([len(part) for part in scores])),
-            scores=torch.from_numpy(np.concatenate(scores)),
-            choices=torch.tensor([int(self.episodes[tree].choice[decision]) for tree, decision in places]),
-            histories=tuple(histories),
-        )
+        queries = Queries.collate(keys, self._history, self._state, self._choice, self.history_length)
+        return SampleBatch(queries, torch.from_numpy(np.concatenate([self.episodes[tree].scores(decision) for tree, decision in keys])))
 
-    def _history(self, tree: int, decision: int) -> list[Ancestor]:
-        if not self.history_length:
-            return []
-        path = self.episodes[tree].ancestors(decision)
-        return [path[place] for place in select_history(len(path), self.history_length)]
+    def _history(self, key: tuple[int, int]) -> list[tuple[tuple[int, int], int]]:
+        tree, decision = key
+        return [((tree, ancestor.decision), ancestor.child) for ancestor in self.episodes[tree].ancestors(decision)]
+
+    def _choice(self, key: tuple[int, int]) -> int:
+        return int(self.episodes[key[0]].choice[key[1]])
 
     def _state(self, key: tuple[int, int]) -> BranchState:
         state = self._states.get(key)
