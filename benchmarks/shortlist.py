@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from ..branching.policy import PathStep, Policy
 from ..branching.shortlist import LENGTH, ShortlistPolicy
-from ..branching.state import BranchState, variable_column_names
+from ..branching.state import BranchState
 from ..gnn.policy import load_policy
+from ..gnn.training.collect import pseudocost_scores
 from ..instances import families
 from .rows import RunRow
 from .run import run
@@ -27,13 +28,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Pseudocosts", "compare_lists"]
 
-_COLUMN = {name: place for place, name in enumerate(variable_column_names())}
-_LEAST = 1e-6  # SCIP's, in its product of gains
 _METRICS = ("nodes", "lp_iterations", "all_lp_iterations", "seconds")
 
 
 class Pseudocosts(Policy):
-    """SCIP's rule ``pscost`` as a policy: the product of the gains that its pseudocosts expect."""
+    """SCIP's rule ``pscost`` as a policy."""
 
     needs_path = False
 
@@ -42,12 +41,7 @@ class Pseudocosts(Policy):
 
     def score(self, state: BranchState, path: Sequence[PathStep]) -> NDArray[np.floating]:  # noqa: ARG002
         """The products, (k,)."""
-        features = state.variable_features[state.candidates].astype(np.float64)
-        fraction = features[:, _COLUMN["solution_frac"]]
-        down = features[:, _COLUMN["pseudocost_down"]] * fraction
-        up = features[:, _COLUMN["pseudocost_up"]] * (1.0 - fraction)
-        scores: NDArray[np.float64] = np.maximum(down, _LEAST) * np.maximum(up, _LEAST)
-        return scores
+        return pseudocost_scores(state)
 
 
 def compare_lists(

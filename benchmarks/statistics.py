@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from ..branching.measures import SETTLED, shifted_geometric_mean
 from .rows import RunRow
 
 __all__ = [
@@ -52,7 +53,7 @@ CONFIDENCE = 0.95
 
 def solved(row: RunRow) -> bool:
     """Whether the run settled its instance."""
-    return row.status in ("optimal", "infeasible", "unbounded", "inforunbd")
+    return row.status in SETTLED
 
 
 def _seconds(row: RunRow) -> float | None:
@@ -95,12 +96,6 @@ METRICS: dict[str, Metric] = {
 def cost(row: RunRow, metric: Metric) -> float | None:
     """Value of a run in a metric, by the rules at the head of this module; None where there is none."""
     return None if row.status == "error" else metric.value(row)
-
-
-def shifted_geometric_mean(values: FloatArray | Sequence[float], shift: float) -> float:
-    """exp(mean(log(x + shift))) - shift; NaN without values."""
-    array = np.asarray(values, dtype=np.float64)
-    return float(np.exp(np.log(array + shift).mean())) - shift if array.size else math.nan
 
 
 def unbranched(rows: Iterable[RunRow]) -> frozenset[str]:

@@ -23,6 +23,7 @@ except ImportError as error:
     raise ImportError("the environment needs Gymnasium: pip install 'revibranch[gym]'") from error
 
 from .control import ControlledSolve
+from .measures import SETTLED
 from .padding import Padding, PaddingError
 from .reward_functions import Progress, Reward, RewardFunction, dual_integral, lp_iterations, nodes, seconds
 from .settings import SETTINGS, apply_seed, apply_settings
@@ -53,7 +54,6 @@ __all__ = [
 ]
 
 _SOLVING = "solving"
-_SOLVED = frozenset({"optimal", "infeasible", "unbounded", "inforunbd"})
 
 
 class NoDecisionError(RuntimeError):
@@ -198,7 +198,7 @@ class BranchingEnv(gymnasium.Env):  # type: ignore[misc]
         observation, info = self._observe(), self._info()
         status = info["status"]
         reward = float(self._reward(before, solve.progress))
-        return observation, reward, status in _SOLVED, status not in _SOLVED and status != _SOLVING, info
+        return observation, reward, status in SETTLED, status not in SETTLED and status != _SOLVING, info
 
     def close(self) -> None:
         """End the episode that is under way, if any: SCIP has returned and its model is free when this returns."""

@@ -16,6 +16,7 @@ from time import monotonic
 import numpy as np
 import torch
 
+from ...branching.measures import shifted_geometric_mean
 from ..network import BranchingNetwork
 from .errors import TrainingError
 from .exploration import Exploration
@@ -25,7 +26,7 @@ from .policy_learning import policy_loss
 from .reinforcement_recipe import ReinforcementRecipe
 from .reinforcement_state import RunState
 from .replay import Draw, Stored, store
-from .reports import Learned, RoundReport, ValidationReport, shifted_geometric_mean
+from .reports import Learned, RoundReport, ValidationReport, mean
 from .rollout import RolloutResult, RolloutTask, Weights
 from .value_learning import value_loss
 from .workers import Outcome, Tasks
@@ -154,11 +155,11 @@ class Reinforcement:
             steps=state.step,
             nodes=shifted_geometric_mean([result.nodes for result in results], 10.0),
             lp_iterations=shifted_geometric_mean([result.lp_iterations for result in results], 100.0),
-            loss=learned.mean(learned.losses),
-            bias=learned.mean(learned.biases),
-            error=learned.mean(learned.errors),
-            entropy=learned.mean(learned.entropies),
-            buffer_age=learned.mean(ages),
+            loss=mean(learned.losses),
+            bias=mean(learned.biases),
+            error=mean(learned.errors),
+            entropy=mean(learned.entropies),
+            buffer_age=mean(ages),
             buffer_decisions=len(state.replay),
             round_episodes=len(results),
             round_steps=len(learned.losses),

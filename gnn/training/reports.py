@@ -7,16 +7,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ...branching.measures import SETTLED, shifted_geometric_mean
 from .rollout import RolloutResult
 
-__all__ = ["Learned", "RoundReport", "ValidationReport", "shifted_geometric_mean"]
+__all__ = ["Learned", "RoundReport", "ValidationReport", "mean"]
 
 
-def shifted_geometric_mean(values: Sequence[float], shift: float) -> float:
-    """exp(mean(log(value + shift))) - shift; NaN for no values."""
-    if not values:
-        return float("nan")
-    return float(np.exp(np.log(np.asarray(values, dtype=np.float64) + shift).mean()) - shift)
+def mean(values: Sequence[float]) -> float:
+    """NaN for none."""
+    return float(np.mean(values)) if values else float("nan")
 
 
 @dataclass
@@ -27,10 +26,6 @@ class Learned:
     biases: list[float] = field(default_factory=list)
     errors: list[float] = field(default_factory=list)
     entropies: list[float] = field(default_factory=list)
-
-    def mean(self, values: Sequence[float]) -> float:
-        """NaN for none."""
-        return float(np.mean(values)) if values else float("nan")
 
     def add(self, loss: float, bias: float, error: float, entropy: float) -> None:
         """A gradient step."""
@@ -97,6 +92,6 @@ class ValidationReport:
             decisions,
             shifted_geometric_mean([result.nodes for result in results], 10.0),
             shifted_geometric_mean([result.lp_iterations for result in results], 100.0),
-            sum(result.status not in ("optimal", "infeasible") for result in results),
+            sum(result.status not in SETTLED for result in results),
             len(results),
         )
