@@ -13,11 +13,12 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Importance", "bound_gains", "importance", "redistribute", "returns"]
+__all__ = ["Importance", "bound_gains", "gap_levels", "importance", "redistribute", "returns"]
 
 Importance = Literal["subtree", "bound", "attention", "uniform"]
 
 _INFINITY = 1e20  # SCIP's: what is as large as that stands for infinity
+_LEAST_SHARE = 1 / 256  # of a gap: smaller gains are not told apart
 _EQUAL = 1e-9  # relative: gains that differ by less differ by the rounding of LP bounds only
 
 
@@ -118,6 +119,41 @@ def redistribute(weights: NDArray[np.floating], cost: float, alpha: float) -> ND
     rewards: NDArray[np.float64] = -(alpha * cost) * shares
     rewards[-1] -= (1 - alpha) * cost
     return rewards
+
+
+def gap_levels(gap: NDArray[np.floating], first: NDArray[np.floating], second: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Levels of branching that decisions as good as these would need: log2 of the leaves of the tree they predict.
+
+    At the end of a search it is known what a decision's subtree had to gain in the dual bound: the gap G between its node's
+    bound and the optimum. A tree whose every decision gains ``first`` on one side and ``second`` on the other closes the gap
+    with phi^G leaves, where phi^-first + phi^-second = 1 (Le Bodic & Nemhauser 2017, eq. 4, for large gaps).
+
+    Args:
+        gap: (d,) what was to be gained, positive and finite.
+        first: (d,) gain of one child; what lies outside of [G / 256, G] is taken as the nearest of the two.
+        second: (d,) gain of the other.
+
+    Returns:
+        (d,) float64, G log2 phi: 1 where both children close the gap, 256 where both gain nothing.
+
+    Raises:
+        ValueError: arrays of different length, a gap that is not positive and finite, or gains that are not known.
+    """
+    gaps = np.asarray(gap, dtype=np.float64)
+    if not ((gaps > 0).all() and np.isfinite(gaps).all()):
+        raise ValueError("gaps must be positive and finite")
+    shares = np.stack([_vector("gains", gains, len(gaps)) / gaps for gains in (first, second)])
+    if np.isnan(shares).any():
+        raise ValueError("gains must be known")
+    shares = shares.clip(_LEAST_SHARE, 1.0)
+    # phi falls where a gain grows, so the root for two gains lies between those for twice the larger and twice the smaller.
+    low, high = 1.0 / shares.max(axis=0), 1.0 / shares.min(axis=0)
+    for _ in range(50):
+        middle = (low + high) / 2
+        above = np.exp2(-middle * shares).sum(axis=0) > 1.0
+        low, high = np.where(above, middle, low), np.where(above, high, middle)
+    levels: NDArray[np.float64] = (low + high) / 2
+    return levels
 
 
 def returns(rewards: NDArray[np.floating], gamma: float = 1.0) -> NDArray[np.float64]:

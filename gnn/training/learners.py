@@ -3,8 +3,10 @@
 =============== ===================================================================================================
 learner         source, and where it departs from it
 =============== ===================================================================================================
-``revibranch``  The ReviBranch paper: revived history, rewards redistributed by importance. k-step Double DQN (van Hasselt
-                et al. 2016) along heavy paths; what lies off the path is counted as it was. HL-Gauss classes.
+``revibranch``  The ReviBranch paper: revived history, rewards redistributed by importance, HL-Gauss classes. Ours: each
+                decision's reward is how little it closed of its gap to the optimum (``gap_targets``). With weights over a
+                path instead (``learning.importance``): k-step Double DQN (van Hasselt et al. 2016) along heavy paths;
+                what lies off the path is counted as it was.
 ``bbmdp``       Strang et al. 2025 (BBMDP): k-step Double DQN on subtrees in depth-first order, HL-Gauss classes over log2
                 of the subtree's size. Departs: the order is that in which SCIP processed the subtree's nodes.
 ``treedqn``     Sorokin et al. 2023: tree Bellman target 1 + sum of the children's, loss (log Q - log target)^2. Departs:

@@ -44,7 +44,7 @@ def policy_loss(
     """Loss of today's policy on a round's decisions.
 
     Without a critic it is REINFORCE with returns standardised over the batch. With one, a decision's advantage is what the
-    critic expected, log2 of the subtree's size averaged over the policy's candidates, minus what came.
+    critic expected, log2 of the return averaged over the policy's candidates, minus what came.
 
     Args:
         network: today's policy; its scores are logits.
@@ -68,7 +68,8 @@ def policy_loss(
         loss = policy_gradient(taken, advantages) - settings.entropy * entropies
         return PolicyLoss(loss.mean(), None, 0.0, float(entropies.mean().detach()))
 
-    goal = returns.clamp(min=1.0).log2()
+    baseline = torch.from_numpy(np.concatenate([draw.stored.baseline[draw.decisions] for draw in draws])).float()
+    goal = returns.clamp(min=1.0).log2() - baseline
     logits = queries.logits(critic)
     values = critic.values(logits).detach()
     expected = (candidates.padded(values, 0.0) * log_shares.detach().exp()).sum(1)

@@ -25,7 +25,7 @@ from .learners import LEARNERS
 from .policy_learning import policy_loss
 from .reinforcement_recipe import ReinforcementRecipe
 from .reinforcement_state import RunState
-from .replay import Draw, Stored, store
+from .replay import Draw, Stored, fit_baselines, store
 from .reports import Learned, RoundReport, ValidationReport, mean
 from .rollout import RolloutResult, RolloutTask, Weights
 from .value_learning import value_loss
@@ -241,9 +241,12 @@ class Reinforcement:
         due = int(settings.updates_per_decision * state.decisions) - state.step
         learned = Learned()
         state.network.train()
-        for _ in range(max(0, due) if state.replay.episodes else 0):
+        fit_baselines(state.replay.episodes, self.recipe.network.highest / 2)
+        for _ in range(max(0, due)):
             random = np.random.default_rng((self.recipe.seed, _SEED_DRAWS, state.step))
             draws = state.replay.draw(random, settings.batch)
+            if not draws:
+                break
             result = value_loss(state.network, state.target, draws, self.learner, settings)
             self._descend(state.network, state.optimiser, result.loss)
             state.replay.reprioritise(draws, result.errors)
@@ -258,6 +261,7 @@ class Reinforcement:
         learned = Learned()
         state.acting = None
         state.network.train()
+        fit_baselines(fresh, self.recipe.network.highest / 2)
         for turn in range(settings.passes):
             random = np.random.default_rng((self.recipe.seed, _SEED_ORDER, state.round, turn))
             for draws in _passes(fresh, random, settings.batch, settings.paths_per_episode):

@@ -74,10 +74,11 @@ class LearningSettings(Section):
     """Decisions between a decision and where its target bootstraps (k)."""
     discount: Annotated[float, Field(gt=0, le=1)] = 0.99
     """Only the learner ``retro`` discounts."""
-    importance: Literal["subtree", "bound", "attention", "uniform"] = "subtree"
-    """Weights that redistribute the reward (see ``branching.rewards``)."""
+    importance: Literal["gap", "subtree", "bound", "attention", "uniform"] = "gap"
+    """How the reward is redistributed: over the decisions of a path by weights (see ``branching.rewards``), or to each by how
+    little it closed of its gap to the optimum (``gap``, for the learner ``revibranch``; see ``gap_targets``)."""
     alpha: Probability = 1.0
-    """Share of the reward that is redistributed; the rest stays at the end of the path."""
+    """Share of the reward that is redistributed; the rest stays at the end of the path (``gap``: with the subtree)."""
     sigma: PositiveFloat = 0.75
     """Width of the Gaussian that an HL-Gauss target spreads over, in classes."""
     entropy: Annotated[float, Field(ge=0)] = 0.01

@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 
 from ...branching.episode import Episode
 from ...branching.trajectory import histories
+from .gap_targets import expected_levels
 from .learners import Learner
 from .reinforcement_recipe import LearningSettings, ReplaySettings
 from .targets import Targets, episode_targets, episode_units
 
-__all__ = ["Draw", "Replay", "Stored", "store"]
+__all__ = ["Draw", "Replay", "Stored", "fit_baselines", "store"]
 
 
 @dataclass
@@ -32,6 +33,8 @@ class Stored:
     """Per decision the decisions on the way to it, root first, and the child entered at each."""
     priorities: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
     """Of each unit."""
+    baseline: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    """(d,) what is taken off log2 of the targets (see ``fit_baselines``)."""
 
 
 @dataclass(frozen=True)
@@ -54,13 +57,24 @@ def store(number: int, episode: Episode, learner: Learner, learning: LearningSet
     """Derive what learning needs of an episode."""
     units = episode_units(episode, learner)
     by_attention = learning.importance == "attention" and learner.target in ("path", "return")
-    return Stored(
-        number,
-        episode,
-        units,
-        None if by_attention else episode_targets(episode, units, learner, learning),
-        histories(episode.parent, episode.entered),
-    )
+    targets = None if by_attention else episode_targets(episode, units, learner, learning)
+    if targets is not None:
+        usable = ~np.isnan(targets.constant)
+        units = [part for unit in units if len(part := unit[usable[unit]])]
+    return Stored(number, episode, units, targets, histories(episode.parent, episode.entered), baseline=np.zeros(len(episode)))
+
+
+def fit_baselines(episodes: Sequence[Stored], middle: float) -> None:
+    """Set the baselines of episodes whose targets have circumstances: what is usual in these, less ``middle``.
+
+    log2 of a target less its baseline then lies around ``middle``, and tells what the choice made of its circumstances.
+    """
+    parts = [(stored, stored.targets) for stored in episodes]
+    told = [(stored, part.circumstances, part.constant) for stored, part in parts if part is not None and part.circumstances is not None]
+    if told:
+        expected = expected_levels([context for _, context, _ in told], [constant for _, _, constant in told])
+        for (stored, _, _), levels in zip(told, expected, strict=True):
+            stored.baseline = levels - middle
 
 
 class Replay:
@@ -93,7 +107,7 @@ class Replay:
             Numbers of the episodes that left for it.
         """
         if not len(stored.priorities):
-            highest = max((float(other.priorities.max()) for other in self.episodes), default=1.0)
+            highest = max((float(other.priorities.max()) for other in self.episodes if len(other.units)), default=1.0)
             stored.priorities = np.full(len(stored.units), highest)
         self.episodes.append(stored)
         limit, gone = self._settings.megabytes * 1_000_000, []
@@ -106,7 +120,7 @@ class Replay:
         return gone
 
     def draw(self, random: np.random.Generator, decisions: int) -> list[Draw]:
-        """Draw units until they hold so many decisions.
+        """Draw units until they hold so many decisions, if there are so many.
 
         A unit is drawn evenly or by its priority, and brings other units of its episode along, evenly drawn; so far every
         decision is as likely as every other. No unit comes twice.
@@ -114,6 +128,8 @@ class Replay:
         taken: dict[int, set[int]] = {}
         draws: list[Draw] = []
         total, attempts = 0, 0
+        if not self._offsets[-1]:
+            return draws
         shares = self._shares()
         while total < decisions and attempts < 4 * decisions:
             attempts += 1

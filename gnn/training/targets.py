@@ -3,7 +3,7 @@
     target(d) = constant(d) + discount * sum over bootstraps b of d of size(b)
 
 where ``size`` is the target network's estimate of the subtree below b's best candidate. All in created nodes, but for the
-learner ``retro``, which counts steps.
+learner ``retro``, which counts steps, and importance by ``gap``, which counts levels and bootstraps nothing (``gap_targets``).
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...branching.episode import Episode
+from ...branching.hindsight import look_back
 from ...branching.rewards import bound_gains, importance, redistribute, returns
 from ...branching.trajectory import dfs_frontiers, heavy_paths, retro_paths
+from .gap_targets import circumstances, gap_targets
 from .learners import Learner
 from .reinforcement_recipe import LearningSettings
 
@@ -31,9 +33,11 @@ class Targets:
     """Targets of some decisions of one episode."""
 
     constant: NDArray[np.float64]
-    """(d,) what is known."""
+    """(d,) what is known; NaN for a decision that cannot be learnt from."""
     bootstraps: tuple[tuple[int, ...], ...]
     """Per decision the decisions that a network values."""
+    circumstances: NDArray[np.float64] | None = None
+    """(d, p) what the target is expected to depend on whatever was chosen; None where nothing is to be taken off it."""
 
 
 def episode_units(episode: Episode, learner: Learner) -> list[NDArray[np.int64]]:
@@ -51,6 +55,12 @@ def episode_targets(episode: Episode, units: Sequence[NDArray[np.int64]], learne
         return _subtree_targets(episode, settings.steps)
     if learner.target == "children":
         return _subtree_targets(episode, 1)
+    if learner.target == "return" and learner.paths == "single":
+        return Targets(episode.subtree_sizes().astype(np.float64), ((),) * len(episode))
+    if learner.paths == "heavy" and settings.importance == "gap":
+        hindsight = look_back(episode)
+        levels = gap_targets(episode, hindsight, settings.alpha)
+        return Targets(levels, ((),) * len(episode), circumstances(episode, hindsight))
     constant = np.empty(len(episode))
     bootstraps: list[tuple[int, ...]] = [()] * len(episode)
     for unit in units:
@@ -79,10 +89,12 @@ def path_targets(
     Args:
         episode: the episode.
         path: (L,) its decisions, root down.
-        settings: kind of importance and alpha.
+        settings: kind of importance (but ``gap``, which knows no paths) and alpha.
         steps: k; from k >= L on nothing is bootstrapped, and the target is the return itself.
         attention: (L,) weights, where importance is by attention.
     """
+    if settings.importance == "gap":
+        raise ValueError("importance 'gap' knows no paths")
     sizes = episode.subtree_sizes()[path].astype(np.float64)
     length = len(path)
     if settings.importance == "subtree" and settings.alpha == 1.0:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from revibranch.branching.rewards import bound_gains, importance, redistribute, returns
+from revibranch.branching.rewards import bound_gains, gap_levels, importance, redistribute, returns
 from revibranch.branching.trajectory import heavy_paths
 
 from .trees import Tree, trees
@@ -135,3 +135,45 @@ def test_bad_paths_are_refused(kind, sizes, given, message) -> None:
 def test_bad_redistributions_are_refused(weights, cost, alpha, message) -> None:
     with pytest.raises(ValueError, match=message):
         redistribute(np.array(weights, dtype=float), cost, alpha)
+
+
+@given(
+    arrays(np.float64, 5, elements=st.floats(1e-3, 1e6)),
+    arrays(np.float64, (2, 5), elements=st.one_of(st.floats(-1, 2), st.sampled_from([0.0, 1.0, 1 / 256, np.inf, -np.inf]))),
+)
+def test_levels_solve_their_equation(gap: np.ndarray, shares: np.ndarray) -> None:
+    levels = gap_levels(gap, gap * shares[0], gap * shares[1])
+    seen = shares.clip(1 / 256, 1)
+    np.testing.assert_allclose(np.exp2(-levels * seen).sum(axis=0), 1.0, rtol=1e-9)
+    assert (levels >= 1.0).all()
+    assert (levels <= 256.0 * (1 + 1e-9)).all()
+    np.testing.assert_allclose(gap_levels(gap, gap * shares[1], gap * shares[0]), levels, rtol=1e-12)
+
+
+@given(st.floats(0.01, 1), st.floats(0.01, 1), st.floats(0.01, 1))
+def test_more_gain_never_needs_more_levels(one: float, other: float, more: float) -> None:
+    first, second = (gap_levels(np.ones(1), np.array([gain]), np.array([other]))[0] for gain in sorted([one, more]))
+    assert second <= first + 1e-12
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "levels"),
+    [(1.0, 1.0, 1.0), (0.5, 0.5, 2.0), (0.25, 0.25, 4.0), (1.0, 0.5, 1.388484), (0.0, 0.0, 256.0)],
+)
+def test_levels_by_hand(first: float, second: float, levels: float) -> None:
+    assert gap_levels(np.array([8.0]), np.array([8 * first]), np.array([8 * second]))[0] == pytest.approx(levels, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("gap", "first", "complaint"),
+    [
+        ([0.0], [1.0], "gaps"),
+        ([np.inf], [1.0], "gaps"),
+        ([np.nan], [1.0], "gaps"),
+        ([1.0], [np.nan], "known"),
+        ([1.0], [1.0, 2.0], "shape"),
+    ],
+)
+def test_levels_of_what_is_not_known_are_refused(gap: list[float], first: list[float], complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        gap_levels(np.array(gap), np.array(first), np.ones(1))

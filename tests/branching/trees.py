@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
+
+from revibranch.branching.tree import NodeOutcome, SearchTree
 
 
 @dataclass(frozen=True)
@@ -56,3 +59,51 @@ def trees(draw: st.DrawFn, least: int = 1, most: int = 40) -> Tree:
         order[taken] = 10 * time
         waiting += [int(child) for child in np.flatnonzero(parent == taken)]
     return Tree(parent, np.where(parent >= 0, generator.integers(-1, 3, size), -1), sizes, order)
+
+
+@dataclass
+class Told:
+    """What looking back and targets ask of an episode whose decisions are the branched nodes of a search tree."""
+
+    tree: SearchTree | None
+    nodes: np.ndarray
+    tree_node: np.ndarray
+    nbytes: int = 1000
+
+    def __len__(self) -> int:
+        return len(self.nodes)
+
+    @property
+    def depth(self) -> np.ndarray:
+        assert self.tree is not None
+        return self.tree.depth[self.tree_node]
+
+    def candidates(self, decision: int) -> np.ndarray:
+        return np.arange(2 + decision)
+
+    def subtree_sizes(self) -> np.ndarray:
+        assert self.tree is not None
+        return self.tree.subtree_sizes()[self.tree_node]
+
+
+def told(parent: list[int], bounds: list[float], outcomes: list[NodeOutcome], *, primal: float = np.inf) -> Any:
+    """An episode whose decisions are the branched nodes, in the tree's order."""
+    n = len(parent)
+    depth = np.zeros(n, dtype=np.int32)
+    for node in range(1, n):
+        depth[node] = depth[parent[node]] + 1
+    processed = [outcome not in (NodeOutcome.CUT_OFF, NodeOutcome.NEVER_PROCESSED) for outcome in outcomes]
+    order = np.where(processed, np.cumsum(processed) - 1, -1)
+    tree = SearchTree(
+        run=np.ones(n, dtype=np.int32),
+        number=np.arange(1, n + 1),
+        parent=np.array(parent),
+        depth=depth,
+        lower_bound=np.array(bounds),
+        outcome=np.array(outcomes),
+        order=order,
+    )
+    decisions = np.flatnonzero(np.array(outcomes) == NodeOutcome.BRANCHED)
+    nodes = np.zeros((len(decisions), 12))
+    nodes[:, 4], nodes[:, 5] = np.array(bounds)[decisions], primal
+    return Told(tree, nodes, decisions.astype(np.int32))

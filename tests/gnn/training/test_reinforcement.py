@@ -71,11 +71,13 @@ def run(settings: ReinforcementRecipe, out: Path, pool: Any = None, **observers:
     return Reinforcement(settings, out, pool or SerialTasks(roll_out), start=beginning(settings), **observers)
 
 
-@pytest.mark.parametrize("learner", LEARNERS)
-def test_every_learner_changes_its_weights_and_keeps_the_best(tmp_path: Path, learner: str) -> None:
+@pytest.mark.parametrize(
+    ("learner", "changes"), [*((name, ()) for name in LEARNERS), ("revibranch", ("learning.importance=subtree", "learning.alpha=0.5"))]
+)
+def test_every_learner_changes_its_weights_and_keeps_the_best(tmp_path: Path, learner: str, changes: tuple[str, ...]) -> None:
     rounds: list[Any] = []
     validations: list[Any] = []
-    training = run(recipe(tmp_path, learner), tmp_path / "run", on_round=rounds.append, on_validation=validations.append)
+    training = run(recipe(tmp_path, learner, *changes), tmp_path / "run", on_round=rounds.append, on_validation=validations.append)
     before = {name: tensor.clone() for name, tensor in training.state.network.named_parameters()}
     network = training.run()
     last = dict(training.state.network.named_parameters())

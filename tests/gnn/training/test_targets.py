@@ -40,7 +40,8 @@ class Told:
 def targets(tree: Tree, learner: str, **changes: Any) -> tuple[Any, list[np.ndarray]]:
     episode: Any = Told(tree)
     units = episode_units(episode, LEARNERS[learner])
-    return episode_targets(episode, units, LEARNERS[learner], LearningSettings(**changes)), units
+    settings = LearningSettings(**{"importance": "subtree", **changes})
+    return episode_targets(episode, units, LEARNERS[learner], settings), units
 
 
 @given(tree=trees(), learner=st.sampled_from(["revibranch", "bbmdp", "treedqn", "tmdp", "finetune"]), steps=st.integers(1, 5))
