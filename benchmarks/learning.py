@@ -30,12 +30,13 @@ from .store import RunStore, read_rows
 
 __all__ = ["ABLATION", "LEARNERS", "main", "relabelled"]
 
+_SIZES = ("network.highest=12.0",)  # classes of log2 of nodes reach further than those of levels
 _SCALAR = ("network.classes=0", "network.history_length=0")
 _STOCHASTIC = ("rollout.temperature=1.0", "rollout.last_temperature=1.0", "rollout.epsilon=0.0", "rollout.last_epsilon=0.0")
 
 LEARNERS: Mapping[str, tuple[str, ...]] = {
     "revibranch": (),
-    "bbmdp": ("learner=bbmdp", "network.history_length=0"),
+    "bbmdp": ("learner=bbmdp", "network.history_length=0", *_SIZES),
     "treedqn": ("learner=treedqn", *_SCALAR, "learning.target_every=50"),
     "retro": ("learner=retro", *_SCALAR, "learning.target_every=50"),
     "tmdp": ("learner=tmdp", *_SCALAR, *_STOCHASTIC, "learning.learning_rate=1e-3", "learning.last_learning_rate=1e-4"),
@@ -44,13 +45,14 @@ LEARNERS: Mapping[str, tuple[str, ...]] = {
 
 ABLATION: Mapping[str, tuple[str, ...]] = {
     "no history": ("network.history_length=0",),
-    "bound": ("learning.importance=bound",),
-    "attention": ("learning.importance=attention",),
-    "uniform": ("learning.importance=uniform",),
+    "subtree": ("learning.importance=subtree", *_SIZES),
+    "bound": ("learning.importance=bound", *_SIZES),
+    "attention": ("learning.importance=attention", *_SIZES),
+    "uniform": ("learning.importance=uniform", *_SIZES),
     "alpha 0.5": ("learning.alpha=0.5",),
     "alpha 0": ("learning.alpha=0.0",),
 }
-"""Changes of the recipe of ``revibranch``; its own are history 8, subtree weights, alpha 1."""
+"""Changes of the recipe of ``revibranch``; its own are history 8, redistribution by the gap, alpha 1."""
 
 _RULES = ("scip:random", "scip:pscost", "scip:vanillafullstrong")
 

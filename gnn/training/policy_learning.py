@@ -68,8 +68,7 @@ def policy_loss(
         loss = policy_gradient(taken, advantages) - settings.entropy * entropies
         return PolicyLoss(loss.mean(), None, 0.0, float(entropies.mean().detach()))
 
-    baseline = torch.from_numpy(np.concatenate([draw.stored.baseline[draw.decisions] for draw in draws])).float()
-    goal = returns.clamp(min=1.0).log2() - baseline
+    goal = returns.clamp(min=1.0).log2()
     logits = queries.logits(critic)
     values = critic.values(logits).detach()
     expected = (candidates.padded(values, 0.0) * log_shares.detach().exp()).sum(1)

@@ -25,7 +25,7 @@ from .learners import LEARNERS
 from .policy_learning import policy_loss
 from .reinforcement_recipe import ReinforcementRecipe
 from .reinforcement_state import RunState
-from .replay import Draw, Stored, fit_baselines, store
+from .replay import Draw, Stored, store
 from .reports import Learned, RoundReport, ValidationReport, mean
 from .rollout import RolloutResult, RolloutTask, Weights
 from .value_learning import value_loss
@@ -241,7 +241,6 @@ class Reinforcement:
         due = int(settings.updates_per_decision * state.decisions) - state.step
         learned = Learned()
         state.network.train()
-        fit_baselines(state.replay.episodes, self.recipe.network.highest / 2)
         for _ in range(max(0, due)):
             random = np.random.default_rng((self.recipe.seed, _SEED_DRAWS, state.step))
             draws = state.replay.draw(random, settings.batch)
@@ -261,7 +260,6 @@ class Reinforcement:
         learned = Learned()
         state.acting = None
         state.network.train()
-        fit_baselines(fresh, self.recipe.network.highest / 2)
         for turn in range(settings.passes):
             random = np.random.default_rng((self.recipe.seed, _SEED_ORDER, state.round, turn))
             for draws in _passes(fresh, random, settings.batch, settings.paths_per_episode):

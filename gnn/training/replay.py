@@ -10,12 +10,11 @@ from numpy.typing import NDArray
 
 from ...branching.episode import Episode
 from ...branching.trajectory import histories
-from .gap_targets import expected_levels
 from .learners import Learner
 from .reinforcement_recipe import LearningSettings, ReplaySettings
 from .targets import Targets, episode_targets, episode_units
 
-__all__ = ["Draw", "Replay", "Stored", "fit_baselines", "store"]
+__all__ = ["Draw", "Replay", "Stored", "store"]
 
 
 @dataclass
@@ -33,8 +32,6 @@ class Stored:
     """Per decision the decisions on the way to it, root first, and the child entered at each."""
     priorities: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
     """Of each unit."""
-    baseline: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
-    """(d,) what is taken off log2 of the targets (see ``fit_baselines``)."""
 
 
 @dataclass(frozen=True)
@@ -61,20 +58,7 @@ def store(number: int, episode: Episode, learner: Learner, learning: LearningSet
     if targets is not None:
         usable = ~np.isnan(targets.constant)
         units = [part for unit in units if len(part := unit[usable[unit]])]
-    return Stored(number, episode, units, targets, histories(episode.parent, episode.entered), baseline=np.zeros(len(episode)))
-
-
-def fit_baselines(episodes: Sequence[Stored], middle: float) -> None:
-    """Set the baselines of episodes whose targets have circumstances: what is usual in these, less ``middle``.
-
-    log2 of a target less its baseline then lies around ``middle``, and tells what the choice made of its circumstances.
-    """
-    parts = [(stored, stored.targets) for stored in episodes]
-    told = [(stored, part.circumstances, part.constant) for stored, part in parts if part is not None and part.circumstances is not None]
-    if told:
-        expected = expected_levels([context for _, context, _ in told], [constant for _, _, constant in told])
-        for (stored, _, _), levels in zip(told, expected, strict=True):
-            stored.baseline = levels - middle
+    return Stored(number, episode, units, targets, histories(episode.parent, episode.entered))
 
 
 class Replay:

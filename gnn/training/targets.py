@@ -15,10 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...branching.episode import Episode
-from ...branching.hindsight import look_back
 from ...branching.rewards import bound_gains, importance, redistribute, returns
 from ...branching.trajectory import dfs_frontiers, heavy_paths, retro_paths
-from .gap_targets import circumstances, gap_targets
+from .gap_targets import gap_targets
 from .learners import Learner
 from .reinforcement_recipe import LearningSettings
 
@@ -36,8 +35,6 @@ class Targets:
     """(d,) what is known; NaN for a decision that cannot be learnt from."""
     bootstraps: tuple[tuple[int, ...], ...]
     """Per decision the decisions that a network values."""
-    circumstances: NDArray[np.float64] | None = None
-    """(d, p) what the target is expected to depend on whatever was chosen; None where nothing is to be taken off it."""
 
 
 def episode_units(episode: Episode, learner: Learner) -> list[NDArray[np.int64]]:
@@ -58,9 +55,7 @@ def episode_targets(episode: Episode, units: Sequence[NDArray[np.int64]], learne
     if learner.target == "return" and learner.paths == "single":
         return Targets(episode.subtree_sizes().astype(np.float64), ((),) * len(episode))
     if learner.paths == "heavy" and settings.importance == "gap":
-        hindsight = look_back(episode)
-        levels = gap_targets(episode, hindsight, settings.alpha)
-        return Targets(levels, ((),) * len(episode), circumstances(episode, hindsight))
+        return Targets(gap_targets(episode, settings.alpha), ((),) * len(episode))
     constant = np.empty(len(episode))
     bootstraps: list[tuple[int, ...]] = [()] * len(episode)
     for unit in units:

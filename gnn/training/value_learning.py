@@ -87,8 +87,7 @@ def value_loss(
     candidates = queries.candidates
     output = queries.logits(network) if learner.classes else queries.scores(network)
     chosen = candidates.first + queries.choices[: len(keys)]
-    baseline = torch.from_numpy(np.concatenate([draw.stored.baseline[draw.decisions] for draw in draws])).float()
-    losses, errors = _compare(output[chosen], total, baseline, network, learner, settings)
+    losses, errors = _compare(output[chosen], total, network, learner, settings)
     corrections = torch.tensor([draw.correction for draw in draws for _ in draw.decisions])
     scores = (-network.values(output) if learner.classes else output).detach()
     entropies = entropy(candidates.padded(scores, -torch.inf).log_softmax(1))
@@ -112,13 +111,13 @@ def _sizes(scores: Tensor, learner: Learner) -> Tensor:
 
 
 def _compare(
-    output: Tensor, target: Tensor, baseline: Tensor, network: BranchingNetwork, learner: Learner, settings: LearningSettings
+    output: Tensor, target: Tensor, network: BranchingNetwork, learner: Learner, settings: LearningSettings
 ) -> tuple[Tensor, Tensor]:
     """Loss and error (prediction - target) of each decision, (n,)."""
     if learner.loss == "squared":
         error = -output - target
         return error.square(), error.detach()
-    goal = target.clamp(min=1.0).log2() - baseline
+    goal = target.clamp(min=1.0).log2()
     if learner.loss == "classes":
         error = (network.values(output) - goal).detach()
         return hl_gauss(output, goal, network.config.highest, settings.sigma), error
