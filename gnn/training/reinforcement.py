@@ -267,7 +267,7 @@ class Reinforcement:
                 # The critic alone learns first: advantages against a random critic would undo the initial policy.
                 if state.round > 0 or state.critic is None:
                     self._descend(state.network, state.optimiser, result.loss)
-                if state.critic is not None and result.critic_loss is not None:
+                if state.critic is not None and state.critic_optimiser is not None and result.critic_loss is not None:
                     self._descend(state.critic, state.critic_optimiser, result.critic_loss)
                 learned.add(float(result.loss.detach()), result.bias, abs(result.bias), result.entropy)
                 state.step += 1

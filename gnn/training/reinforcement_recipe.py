@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from ..config import NetworkConfig
 from .learners import LEARNERS
-from .sections import InstanceSettings, Natural, Positive, PositiveFloat, Probability, Section, SettingsName, check_settings
+from .sections import InstanceSettings, Natural, Positive, PositiveFloat, Probability, Section, SettingsName
 
 __all__ = [
     "CurriculumStage",
@@ -45,11 +45,6 @@ class RolloutSettings(Section):
     last_epsilon: Probability = 0.01
     """The probability after ``exploration_share`` of the budget; it moves there on a straight line."""
     exploration_share: Annotated[float, Field(gt=0, le=1)] = 0.5
-
-    @model_validator(mode="after")
-    def _known(self) -> RolloutSettings:
-        check_settings(self.settings)
-        return self
 
 
 class LearningSettings(Section):

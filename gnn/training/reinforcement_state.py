@@ -46,7 +46,9 @@ class RunState:
             critic_config = recipe.network.model_copy(update={"classes": _CRITIC_CLASSES})
             self.critic = BranchingNetwork(critic_config) if learner.loss == "clipped" else None
         self.optimiser = torch.optim.Adam(self.network.parameters(), lr=recipe.learning.learning_rate)
-        self.critic_optimiser = torch.optim.Adam((self.critic or self.network).parameters(), lr=recipe.learning.learning_rate)
+        self.critic_optimiser = (
+            None if self.critic is None else torch.optim.Adam(self.critic.parameters(), lr=recipe.learning.learning_rate)
+        )
         self.initial: BranchingNetwork | None = None
         """What ``finetune`` is pulled back to."""
         self.acting: BranchingNetwork | None = None

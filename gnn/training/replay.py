@@ -115,9 +115,10 @@ class Replay:
         if not self._offsets[-1]:
             return draws
         shares = self._shares()
+        cumulated = None if shares is None else shares.cumsum()
         while total < decisions and attempts < 4 * decisions:
             attempts += 1
-            place, unit, correction = self._one(random, shares)
+            place, unit, correction = self._one(random, shares, cumulated)
             stored = self.episodes[place]
             seen = taken.setdefault(place, set())
             if unit in seen:
@@ -148,12 +149,14 @@ class Replay:
         shares: NDArray[np.float64] = weights / weights.sum()
         return shares
 
-    def _one(self, random: np.random.Generator, shares: NDArray[np.float64] | None) -> tuple[int, int, float]:
+    def _one(
+        self, random: np.random.Generator, shares: NDArray[np.float64] | None, cumulated: NDArray[np.float64] | None
+    ) -> tuple[int, int, float]:
         total = int(self._offsets[-1])
-        if shares is None:
+        if shares is None or cumulated is None:
             flat, correction = int(random.integers(total)), 1.0
         else:
-            flat = min(int(shares.cumsum().searchsorted(random.random())), total - 1)
+            flat = min(int(cumulated.searchsorted(random.random())), total - 1)
             # Relative to the rarest unit's, as Schaul et al. (2016) scale it.
             correction = float((shares.min() / shares[flat]) ** self._settings.correction)
         place = int(self._offsets.searchsorted(flat, side="right")) - 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from ...branching.settings import SETTINGS
 from ...instances.families import Instance, get
@@ -21,11 +21,18 @@ __all__ = [
     "SettingsName",
 ]
 
+
+def _known_settings(name: str) -> str:
+    if name not in SETTINGS:
+        raise ValueError(f"unknown settings {name!r}; known are {', '.join(SETTINGS)}")
+    return name
+
+
 Positive = Annotated[int, Field(ge=1)]
 Natural = Annotated[int, Field(ge=0)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-SettingsName = str
+SettingsName = Annotated[str, AfterValidator(_known_settings)]
 """Name of a set of SCIP parameters."""
 
 
@@ -89,11 +96,6 @@ class SampleSettings(Section):
     time_limit: PositiveFloat = 120.0
     """CPU seconds after which a solve stops: a safety net, for a solve that meets it is not reproducible."""
 
-    @model_validator(mode="after")
-    def _known(self) -> SampleSettings:
-        check_settings(self.settings)
-        return self
-
 
 class OptimiserSettings(Section):
     """Adam under a one-cycle learning rate."""
@@ -109,9 +111,3 @@ class OptimiserSettings(Section):
     samples_per_tree: Positive = 1
     """Samples of one tree that stay together when an epoch is shuffled: they share ancestors, whose graphs are encoded
     once per batch. 1 is an even shuffle."""
-
-
-def check_settings(name: str) -> None:
-    """Raise ValueError where there is no such set of SCIP parameters."""
-    if name not in SETTINGS:
-        raise ValueError(f"unknown settings {name!r}; known are {', '.join(SETTINGS)}")

@@ -24,6 +24,7 @@ from ..benchmarks.store import RunStore
 from ..branching.settings import SETTINGS
 from ..instances.files import parse_seeds, resolve_all
 from . import EXIT_FAILURE, EXIT_INTERRUPTED, wrong_input
+from .workers import workers_option
 
 __all__ = ["evaluate"]
 
@@ -46,15 +47,6 @@ def _positive(_context: click.Context, parameter: click.Parameter, value: float)
     return value
 
 
-def _workers(context: click.Context, parameter: click.Parameter, value: str) -> int | str:  # noqa: ARG001
-    """A number of processes, ``ray``, or the address of a Ray cluster."""
-    if value == "ray" or value.startswith("ray://"):
-        return value
-    if not value.isascii() or not value.isdigit() or int(value) < 1:
-        raise click.BadParameter(f"{value!r} is no number of processes, nor ray or ray://HOST")
-    return int(value)
-
-
 @click.command()
 @click.option(
     "--instances",
@@ -70,14 +62,7 @@ def _workers(context: click.Context, parameter: click.Parameter, value: str) -> 
 @click.option(
     "--time-limit", type=float, default=3600.0, show_default=True, metavar="SECONDS", callback=_positive, help="CPU seconds a run."
 )
-@click.option(
-    "--workers",
-    default="1",
-    show_default=True,
-    metavar="N|ray|ray://HOST",
-    callback=_workers,
-    help="Processes of one thread each, a Ray of this machine, or a Ray cluster.",
-)
+@workers_option("Processes of one thread each, a Ray of this machine, or a Ray cluster.", least=1)
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="Parquet file; what it has is not run again.")
 @click.option("--retry-errors", is_flag=True, help="Run again what failed in an earlier session.")
 @click.option("--json", "as_json", is_flag=True, help="Print a summary as one JSON object.")
@@ -139,8 +124,6 @@ def _pool(workers: int | str) -> Pool:
 
         try:
             return RayPool(None if workers == "ray" else workers)
-        except ModuleNotFoundError as error:
-            raise click.UsageError("--workers ray needs Ray: pip install 'revibranch[ray]'") from error
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise click.UsageError(f"no Ray cluster at {workers}: {' '.join(str(error).split())[:200]}") from error
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from . import wrong_input
+from .workers import workers_option
 
 if TYPE_CHECKING:
     from ..gnn.training.collect import SolveReport
@@ -21,34 +21,13 @@ if TYPE_CHECKING:
 __all__ = ["train"]
 
 
-def _workers(context: click.Context, parameter: click.Parameter, value: str) -> int | str:  # noqa: ARG001
-    """A number of processes, ``ray``, or the address of a Ray cluster."""
-    if value == "ray" or value.startswith("ray://"):
-        return value
-    if not value.isdigit():
-        raise click.BadParameter(f"{value!r} is no number of processes, nor ray or ray://HOST")
-    return int(value)
-
-
-def _need_ray() -> None:
-    if find_spec("ray") is None:
-        raise click.UsageError("--workers ray needs Ray: pip install 'revibranch[ray]'")
-
-
 @click.command()
 @click.argument("recipe", type=click.Path(path_type=Path))
 @click.option("--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Change a key, such as optimiser.epochs=3; repeatable.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder of the run.  [default: runs/NAME]")
 @click.option("--samples", type=click.Path(path_type=Path, file_okay=False), help="Folder of samples to share.  [default: OUT/samples]")
 @click.option("--resume", is_flag=True, help="Go on with the run that the folder holds.")
-@click.option(
-    "--workers",
-    callback=_workers,
-    default="1",
-    show_default=True,
-    metavar="N|ray|ray://HOST",
-    help="Processes that collect samples or roll out episodes; 0 does it in this one.",
-)
+@workers_option("Processes that collect samples or roll out episodes; 0 does it in this one.", least=0)
 @click.pass_context
 def train(
     context: click.Context,
@@ -75,9 +54,6 @@ def train(
         if (error.name or "").partition(".")[0] not in {"torch", "torch_geometric"}:
             raise
         raise click.UsageError(f"training needs {error.name}: pip install 'revibranch[train]'") from error
-    if isinstance(workers, str):
-        _need_ray()
-
     with wrong_input(TrainingError, CheckpointError, OSError):
         settings = load_recipe(recipe, overrides)
         text = recipe.read_text(encoding="utf-8") + "".join(f"# changed: {override}\n" for override in overrides)
