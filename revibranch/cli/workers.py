@@ -1,0 +1,31 @@
+"""The option ``--workers`` of commands that run on several processes or on Ray."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.util import find_spec
+from typing import Any
+
+import click
+
+__all__ = ["workers_option"]
+
+
+def workers_option(text: str, *, least: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """A number of processes, ``ray`` for a cluster on this machine, or the address of one.
+
+    Args:
+        text: of the help.
+        least: smallest number.
+    """
+
+    def parse(context: click.Context, parameter: click.Parameter, value: str) -> int | str:  # noqa: ARG001
+        if value == "ray" or value.startswith("ray://"):
+            if find_spec("ray") is None:
+                raise click.UsageError("--workers ray needs Ray: pip install 'revibranch[ray]'")
+            return value
+        if not value.isascii() or not value.isdigit() or int(value) < least:
+            raise click.BadParameter(f"{value!r} is no number of processes, nor ray or ray://HOST")
+        return int(value)
+
+    return click.option("--workers", metavar="N|ray|ray://HOST", callback=parse, default="1", show_default=True, help=text)
