@@ -37,6 +37,7 @@ Source = str | Path | Callable[[], Model]
 """A problem file, or a function that builds a new model."""
 
 RULE_PREFIX = "scip:"
+_MODIFIERS = ("guard", "nodes")
 _SCIP_INFINITY = 1e20
 _CPU_CLOCK = 1
 _PROGRESS_INTERVAL = 0.1
@@ -78,15 +79,24 @@ def scip_rule(policy: str) -> str | None:
 def load(policy: str, *, threads: int = 1) -> str | Policy:
     """Turn a policy's text into what ``run`` takes: a rule's text stays, anything else is loaded once.
 
+    ``+guard`` and ``+nodes`` behind a policy's name put the guard, or the shortlist of ``mode="nodes"``, around it; without
+    them it is measured bare.
+
     Raises:
         ValueError: no such rule or policy, or weights that cannot be used.
         OSError: the weights cannot be read.
     """
     if scip_rule(policy) is not None:
         return policy
-    from ..gnn.policy import load_policy  # torch takes seconds to import, and SCIP's own rules do without
+    from ..gnn.plugin import equip  # torch takes seconds to import, and SCIP's own rules do without
+    from ..gnn.policy import load_policy
 
-    return load_policy(policy, threads=threads)
+    name, modifiers = policy, set()
+    while (parts := name.rpartition("+"))[2] in _MODIFIERS and parts[0]:
+        name = parts[0]
+        modifiers.add(parts[2])
+    loaded = load_policy(name, threads=threads)
+    return equip(loaded, mode="nodes" if "nodes" in modifiers else "time", guard="guard" in modifiers)
 
 
 def run(

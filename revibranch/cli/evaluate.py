@@ -56,7 +56,13 @@ def _positive(_context: click.Context, parameter: click.Parameter, value: float)
     metavar="SPEC",
     help="Folder, file, glob, manifest or family:size:seeds; repeatable.",
 )
-@click.option("--policy", "policies", multiple=True, required=True, help="Pretrained policy, checkpoint or scip:<rule>; repeatable.")
+@click.option(
+    "--policy",
+    "policies",
+    multiple=True,
+    required=True,
+    help="Pretrained policy or checkpoint, with +guard or +nodes behind it, or scip:<rule>; repeatable.",
+)
 @click.option("--seeds", default="0", show_default=True, callback=_seeds, help="Shifts of SCIP's random seeds, such as 0-4.")
 @click.option("--settings", type=click.Choice(tuple(SETTINGS)), default="clean", show_default=True, help="Set of SCIP parameters.")
 @click.option(

@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 from pyscipopt import Model
 
 from revibranch.benchmarks.agreement import disagreements
-from revibranch.benchmarks.run import Progress, error_row, run
-from revibranch.branching.policy import PathStep, Policy
+from revibranch.benchmarks.run import Progress, error_row, load, run
+from revibranch.branching.guard import GuardedPolicy
+from revibranch.branching.policy import PathStep, Policy, PolicyWrapper
+from revibranch.branching.shortlist import ShortlistPolicy
 from revibranch.branching.state import BranchState, variable_column_names
 from revibranch.instances import families
 from revibranch.instances.reading import ReadingError, instance_name, read_model
@@ -199,6 +201,31 @@ def test_model_is_freed_after_its_run(policy: str | Policy) -> None:
     assert row.fallbacks or not isinstance(policy, AlwaysRaises), "nothing failed, so nothing is shown"
     gc.collect()
     assert kept[0]() is None
+
+
+@pytest.mark.parametrize(
+    ("text", "kinds"),
+    [
+        ("setcover-small", ()),
+        ("setcover-small+guard", (GuardedPolicy,)),
+        ("setcover-small+nodes", (ShortlistPolicy,)),
+        ("setcover-small+guard+nodes", (GuardedPolicy, ShortlistPolicy)),
+    ],
+)
+def test_what_is_named_behind_a_policy_stands_around_it(text: str, kinds: tuple[type[Policy], ...]) -> None:
+    policy = load(text)
+    for kind in kinds:
+        assert type(policy) is kind
+        assert isinstance(policy, PolicyWrapper)
+        policy = policy.policy
+    assert isinstance(policy, Policy)
+    assert not isinstance(policy, (GuardedPolicy, ShortlistPolicy))
+
+
+@pytest.mark.parametrize("text", ["setcover-small+gard", "+guard"])
+def test_what_cannot_stand_behind_a_policy_is_refused(text: str) -> None:
+    with pytest.raises((ValueError, OSError)):
+        load(text)
 
 
 def test_error_row_has_no_numbers() -> None:
