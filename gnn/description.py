@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,7 +20,7 @@ from .config import NetworkConfig
 from .facts import NODE_FACTS
 from .history import CHILDREN
 
-__all__ = ["FORMAT", "METADATA_KEY", "CheckpointError", "Description", "Header", "read_checkpoint", "tensor_shapes"]
+__all__ = ["FORMAT", "METADATA_KEY", "CheckpointError", "Description", "Header", "read_checkpoint", "read_header", "tensor_shapes"]
 
 FORMAT: Literal[1] = 1
 """Version of the file's layout and of what the numbers mean (feature transforms included); a change of either raises it."""
@@ -108,6 +110,22 @@ def read_checkpoint(path: str | os.PathLike[str]) -> tuple[Header, dict[str, NDA
     Raises:
         CheckpointError: the file cannot be read, is damaged, or does not fit this version.
     """
+    with _opened(path) as (file, header):
+        return header, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+
+
+def read_header(path: str | os.PathLike[str]) -> Header:
+    """A checkpoint's header alone: no tensor is read.
+
+    Raises:
+        CheckpointError: as ``read_checkpoint``, but for damaged tensors.
+    """
+    with _opened(path) as (_, header):
+        return header
+
+
+@contextmanager
+def _opened(path: str | os.PathLike[str]) -> Iterator[tuple[Any, Header]]:
     target = Path(path)
     try:
         # Opened by hand first: safetensors' own errors do not tell a missing file from one without permission.
@@ -116,7 +134,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> tuple[Header, dict[str, NDA
         with safetensors.safe_open(target, framework="np") as file:
             header = _header(target, file.metadata() or {})
             _compare(target, {name: _form(file.get_slice(name)) for name in file.keys()}, header.config)  # noqa: SIM118
-            return header, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            yield file, header
     except OSError as error:
         raise CheckpointError(f"cannot read checkpoint {target}: {error.strerror or error}") from error
     except safetensors.SafetensorError as error:

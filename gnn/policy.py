@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ..branching.policy import PathStep, Policy
 from ..branching.state import BranchState
 from .automatic import AutoPolicy
-from .description import read_checkpoint
+from .description import read_checkpoint, read_header
 from .native import NativePolicy, fits
 from .pretrained import pretrained_names, pretrained_path
 
@@ -46,7 +46,7 @@ def load_policy(spec: str | os.PathLike[str], *, device: Device = "auto", thread
     if threads < 1:
         raise ValueError(f"a policy needs at least one thread, not {threads}")
     if spec == "auto":
-        families = {name: read_checkpoint(pretrained_path(name))[0].description.family for name in pretrained_names()}
+        families = {name: read_header(pretrained_path(name)).description.family for name in pretrained_names()}
         return AutoPolicy(families, lambda name: load_policy(name, device=device, threads=threads))
     path = _resolve(spec)
     header, tensors = read_checkpoint(path)
