@@ -9,6 +9,8 @@ import revibranch
 from revibranch.branching.guard import GuardedPolicy
 from revibranch.branching.settings import apply_settings
 from revibranch.branching.shortlist import ShortlistPolicy
+from revibranch.gnn.description import read_header
+from revibranch.gnn.pretrained import pretrained_names, pretrained_path
 from revibranch.instances import families
 
 from ..branching.policies import MostFractional
@@ -20,24 +22,44 @@ def build(family: str, size: str, seed: int, settings: str = "clean") -> Model:
     return model
 
 
-def handovers(seeds: range) -> int:
+SHIPPED = [("setcover-small", "setcover", "300x600"), ("auction", "auction", "75x375"), ("knapsack", "knapsack", "30x4")]
+
+
+def handovers(seeds: range, policy: str, family: str, size: str) -> int:
     count = 0
     for seed in seeds:
-        model = build("setcover", "300x600", seed)
-        brancher = revibranch.include(model, "setcover-small", strict=True)
+        model = build(family, size, seed)
+        brancher = revibranch.include(model, policy, strict=True)
         revibranch.optimize(model)
         assert model.getStatus() == "optimal"
         count += int(brancher.statistics.as_dict()["guard_handovers"])
     return count
 
 
-def test_shipped_policy_keeps_its_office_in_its_family() -> None:
-    assert handovers(range(4)) == 0
+def test_every_policy_that_ships_is_tried_here_and_small() -> None:
+    assert sorted(policy for policy, _, _ in SHIPPED) == list(pretrained_names())
+    for policy, family, _ in SHIPPED:
+        assert read_header(pretrained_path(policy)).description.family == family
+        assert pretrained_path(policy).stat().st_size < 1_000_000
+
+
+@pytest.mark.parametrize(("policy", "family", "size"), SHIPPED)
+def test_shipped_policy_keeps_its_office_in_its_family(policy: str, family: str, size: str) -> None:
+    assert handovers(range(3), policy, family, size) == 0
 
 
 @pytest.mark.slow
-def test_shipped_policy_keeps_its_office_on_many_instances_of_its_family() -> None:
-    assert handovers(range(4, 40)) <= 1
+@pytest.mark.parametrize(("policy", "family", "size"), SHIPPED)
+def test_shipped_policy_keeps_its_office_on_many_instances_of_its_family(policy: str, family: str, size: str) -> None:
+    assert handovers(range(4, 40), policy, family, size) <= 1
+
+
+@pytest.mark.parametrize(("policy", "family", "size"), SHIPPED)
+def test_auto_takes_the_policy_of_the_family(policy: str, family: str, size: str) -> None:
+    model = build(family, size, 1)
+    brancher = revibranch.include(model, strict=True)
+    revibranch.optimize(model)
+    assert brancher.statistics.as_dict()["auto_policy"] == policy
 
 
 def test_guard_is_on_unless_switched_off() -> None:
