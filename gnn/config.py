@@ -23,8 +23,8 @@ class NetworkConfig(BaseModel):
     history_length: Annotated[int, Field(ge=0, le=4096)] = 0
     """Most revived steps that the decoder sees (see ``select_history``); 0 is a network without history."""
     classes: Annotated[int, Field(ge=0, le=1024)] = 0
-    """Classes K of the head: it gives every candidate a distribution over log2 of its subtree's size, and the score is minus
-    the mean. 0: the head gives one score."""
+    """Classes K of the head: it gives every candidate a distribution over log2 of its subtree's size (in nodes, or in levels
+    of branching, as the learner counts), and the score is minus the mean. 0: the head gives one score."""
     highest: Annotated[FiniteFloat, Field(gt=0)] = 16.0
     """Centre of the last class; the first has 0, and all lie evenly. Not read without classes."""
     variable_columns: Annotated[tuple[str, ...], Field(min_length=1, strict=False)] = variable_column_names(extended=False)
