@@ -162,7 +162,8 @@ def test_infeasible_and_unbounded_have_no_objective() -> None:
 
 def test_time_limit_before_the_search_leaves_bounds_open(capfd: pytest.CaptureFixture[str]) -> None:
     row = run(INSTANCES / "p0548.mps", "scip:default", time_limit=1e-9)
-    assert (row.status, row.nodes, row.time_limit) == ("timelimit", 0, 1e-9)
+    assert (row.status, row.time_limit) == ("timelimit", 1e-9)
+    assert row.nodes in (0, 1)  # the CPU clock ticks in hundredths of a second: presolving may fit between two of them
     assert row.strong_branching_lp_iterations == 0
     assert capfd.readouterr() == ("", ""), "SCIP was asked for something that it does not know yet"
 
