@@ -8,14 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .episode import Episode
+from .episode_arrays import NODE_FACTS
 from .rewards import gap_levels
 from .tree import NodeOutcome, SearchTree
 
 __all__ = ["Hindsight", "look_back"]
 
-_LP_OBJECTIVE, _PRIMAL_BOUND = 4, 5
+_LP_OBJECTIVE, _PRIMAL_BOUND = (NODE_FACTS.index(name) for name in ("lp_objective", "primal_bound"))
 _CLOSED = 1e-6
-"""Gaps below this share of the bound are closed: there was nothing to gain."""
+"""Gaps below this share of the optimum are closed: there was nothing to gain."""
 
 
 @dataclass(frozen=True)

@@ -71,7 +71,7 @@ class LearningSettings(Section):
     """Only the learner ``retro`` discounts."""
     importance: Literal["gap", "subtree", "bound", "attention", "uniform"] = "gap"
     """How the reward is redistributed: over the decisions of a path by weights (see ``branching.rewards``), or to each by how
-    little it closed of its gap to the optimum (``gap``, for the learner ``revibranch``; see ``gap_targets``)."""
+    little it closed of its gap to the optimum (``gap``, for ``revibranch`` and ``finetune``; see ``gap_targets``)."""
     alpha: Probability = 1.0
     """Share of the reward that is redistributed; the rest stays at the end of the path (``gap``: with the subtree)."""
     sigma: PositiveFloat = 0.75

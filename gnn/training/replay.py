@@ -115,10 +115,9 @@ class Replay:
         if not self._offsets[-1]:
             return draws
         shares = self._shares()
-        cumulated = None if shares is None else shares.cumsum()
         while total < decisions and attempts < 4 * decisions:
             attempts += 1
-            place, unit, correction = self._one(random, shares, cumulated)
+            place, unit, correction = self._one(random, shares)
             stored = self.episodes[place]
             seen = taken.setdefault(place, set())
             if unit in seen:
@@ -142,20 +141,22 @@ class Replay:
             for unit in draw.units:
                 draw.stored.priorities[unit] = abs(next(values)) + 1e-3
 
-    def _shares(self) -> NDArray[np.float64] | None:
+    def _shares(self) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+        """Probability of each unit and its sums so far; None where all are as likely."""
         if self._settings.priority == 0.0:
             return None
         weights = np.concatenate([stored.priorities for stored in self.episodes]) ** self._settings.priority
         shares: NDArray[np.float64] = weights / weights.sum()
-        return shares
+        return shares, shares.cumsum()
 
     def _one(
-        self, random: np.random.Generator, shares: NDArray[np.float64] | None, cumulated: NDArray[np.float64] | None
+        self, random: np.random.Generator, priorities: tuple[NDArray[np.float64], NDArray[np.float64]] | None
     ) -> tuple[int, int, float]:
         total = int(self._offsets[-1])
-        if shares is None or cumulated is None:
+        if priorities is None:
             flat, correction = int(random.integers(total)), 1.0
         else:
+            shares, cumulated = priorities
             flat = min(int(cumulated.searchsorted(random.random())), total - 1)
             # Relative to the rarest unit's, as Schaul et al. (2016) scale it.
             correction = float((shares.min() / shares[flat]) ** self._settings.correction)

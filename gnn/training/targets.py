@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...branching.episode import Episode
+from ...branching.episode_arrays import NODE_FACTS
 from ...branching.rewards import bound_gains, importance, redistribute, returns
 from ...branching.trajectory import dfs_frontiers, heavy_paths, retro_paths
 from .gap_targets import gap_targets
@@ -23,8 +24,7 @@ from .reinforcement_recipe import LearningSettings
 
 __all__ = ["Targets", "episode_targets", "episode_units", "path_targets"]
 
-_NODE_LOWER_BOUND = 3
-_NODE_LP_OBJECTIVE = 4
+_NODE_LOWER_BOUND, _NODE_LP_OBJECTIVE = (NODE_FACTS.index(name) for name in ("lower_bound", "lp_objective"))
 
 
 @dataclass(frozen=True)

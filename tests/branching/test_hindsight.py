@@ -15,9 +15,7 @@ from revibranch.branching.tree import NodeOutcome, record_tree
 from revibranch.instances.families import get
 
 from .policies import MostFractional
-from .trees import Told, told
-
-BRANCHED, FEASIBLE, INFEASIBLE, CUT_OFF = NodeOutcome.BRANCHED, NodeOutcome.FEASIBLE, NodeOutcome.INFEASIBLE, NodeOutcome.CUT_OFF
+from .trees import BRANCHED, CUT_OFF, FEASIBLE, INFEASIBLE, Told, told
 
 
 def test_a_tree_by_hand() -> None:

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from revibranch.branching.tree import NodeOutcome, SearchTree
 
+BRANCHED, FEASIBLE, INFEASIBLE, CUT_OFF = NodeOutcome.BRANCHED, NodeOutcome.FEASIBLE, NodeOutcome.INFEASIBLE, NodeOutcome.CUT_OFF
+
 
 @dataclass(frozen=True)
 class Tree:
@@ -73,14 +75,6 @@ class Told:
     def __len__(self) -> int:
         return len(self.nodes)
 
-    @property
-    def depth(self) -> np.ndarray:
-        assert self.tree is not None
-        return self.tree.depth[self.tree_node]
-
-    def candidates(self, decision: int) -> np.ndarray:
-        return np.arange(2 + decision)
-
     def subtree_sizes(self) -> np.ndarray:
         assert self.tree is not None
         return self.tree.subtree_sizes()[self.tree_node]
@@ -92,7 +86,7 @@ def told(parent: list[int], bounds: list[float], outcomes: list[NodeOutcome], *,
     depth = np.zeros(n, dtype=np.int32)
     for node in range(1, n):
         depth[node] = depth[parent[node]] + 1
-    processed = [outcome not in (NodeOutcome.CUT_OFF, NodeOutcome.NEVER_PROCESSED) for outcome in outcomes]
+    processed = [outcome not in (CUT_OFF, NodeOutcome.NEVER_PROCESSED) for outcome in outcomes]
     order = np.where(processed, np.cumsum(processed) - 1, -1)
     tree = SearchTree(
         run=np.ones(n, dtype=np.int32),
@@ -103,7 +97,7 @@ def told(parent: list[int], bounds: list[float], outcomes: list[NodeOutcome], *,
         outcome=np.array(outcomes),
         order=order,
     )
-    decisions = np.flatnonzero(np.array(outcomes) == NodeOutcome.BRANCHED)
+    decisions = np.flatnonzero(np.array(outcomes) == BRANCHED)
     nodes = np.zeros((len(decisions), 12))
     nodes[:, 4], nodes[:, 5] = np.array(bounds)[decisions], primal
     return Told(tree, nodes, decisions.astype(np.int32))
