@@ -23,8 +23,8 @@ from ..branching.state import BranchState
 from ..gnn.config import NetworkConfig
 from ..gnn.network import BranchingNetwork
 from ..gnn.training.exploration import Exploration
+from ..gnn.training.instance_section import Kind
 from ..gnn.training.rollout import RolloutTask, Weights, roll_out
-from ..gnn.training.sections import InstanceSettings
 
 if TYPE_CHECKING:
     from pyscipopt import Model
@@ -52,7 +52,7 @@ class _Replaying(Policy):
 
 
 def _bare(task: RolloutTask, choices: NDArray[np.int32]) -> int:
-    model = task.instances.generate(task.seed, task.size).to_model()
+    model = task.instance.load()
     apply_settings(model, task.settings)
     model.setParams({"limits/totalnodes": task.node_limit, "limits/time": task.time_limit, "misc/catchctrlc": False})
     attach(model, _Replaying(choices), strict=True)
@@ -79,11 +79,11 @@ def main(family: str, size: str, instances: int, repetitions: int, history: int)
     torch.manual_seed(0)
     tensors = {name: tensor.numpy() for name, tensor in BranchingNetwork(config).state_dict().items()}
     weights = Weights(0, config, tensors)
-    section = InstanceSettings(family=family, size=size)
+    kind = Kind(family=family, size=size)
     exploration = Exploration(temperature=0.1, epsilon=0.1)
     rows = []
     for seed in range(instances):
-        task = RolloutTask(section, size, seed, "clean", 2000, 600.0, exploration, (seed,))
+        task = RolloutTask(kind.source(seed), "clean", 2000, 600.0, exploration, (seed,))
         result = roll_out(task, weights)
         if result.episode is None:
             continue

@@ -38,6 +38,7 @@ class InstanceSource:
         sha256: what the manifest says of the file, checked when it is loaded.
         size: the generated instance's size.
         seed: the generated instance's seed.
+        parameters: the generated instance's, beyond its size; the literature's where left out.
     """
 
     name: str
@@ -46,6 +47,7 @@ class InstanceSource:
     sha256: str | None = None
     size: tuple[int, ...] | None = None
     seed: int | None = None
+    parameters: tuple[tuple[str, bool | int | float | str], ...] = ()
 
     def load(self) -> Model:
         """Build or read a silent model.
@@ -57,7 +59,8 @@ class InstanceSource:
             return load_file(self.path, self.sha256)
         assert self.size is not None
         assert self.seed is not None
-        return families.get(self.family).generate(Size(self.size), self.seed).to_model()
+        family = families.get(self.family)
+        return family.generate(Size(self.size), self.seed, family.parameters(**dict(self.parameters))).to_model()
 
 
 def load_file(path: str | Path, sha256: str | None = None) -> Model:

@@ -7,10 +7,12 @@ its choice (the scheme of Gasse et al. 2019, whose expert too is asked at random
 from __future__ import annotations
 
 import hashlib
+import math
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -23,11 +25,13 @@ from ...branching.policy import PathStep, Policy
 from ...branching.settings import apply_settings
 from ...branching.state import BranchState, variable_column_names
 from .errors import TrainingError
-from .recipe import InstanceSettings, Recipe, SampleSettings
+from .recipe import Recipe, SampleSettings
 from .workers import run_tasks
 
 if TYPE_CHECKING:
     from pyscipopt import Model
+
+    from ...instances.files import InstanceSource
 
 __all__ = ["CollectPolicy", "Purpose", "SolveReport", "collect", "pseudocost_scores"]
 
@@ -112,7 +116,10 @@ class CollectPolicy(Policy):
 class SolveReport:
     """What came of one instance."""
 
-    seed: int
+    number: int
+    """The instance's, in the recipe's order."""
+    instance: str
+    """Its name."""
     samples: int
     decisions: int
     """Decisions in the episode: the samples and those on the way to them."""
@@ -124,10 +131,10 @@ class SolveReport:
 
 @dataclass(frozen=True, slots=True)
 class _Task:
-    instances: InstanceSettings
+    number: int
+    instance: InstanceSource
     settings: SampleSettings
-    seed: int
-    recipe_seed: int
+    entropy: tuple[int, ...]
     path: Path
     fingerprint: str
 
@@ -138,11 +145,12 @@ def collect(
     purpose: Purpose,
     *,
     workers: int = 1,
+    seconds: float | None = None,
     on_report: Callable[[SolveReport], None] | None = None,
 ) -> list[Path]:
     """Collect the samples of a recipe, one episode an instance. Episodes that are there already are kept.
 
-    Instances are taken by ascending seed until they hold enough samples, so the result does not depend on the number of
+    Instances are taken in the recipe's order until they hold enough samples, so the result does not depend on the number of
     workers. An instance that fails is reported and left out.
 
     Args:
@@ -150,43 +158,48 @@ def collect(
         folder: where the episodes lie or will lie.
         purpose: which instances, and how many samples.
         workers: processes; 0 solves in this one.
+        seconds: wall seconds after which the first sample or more must do, with no error if they are fewer than the goal; how many
+            they are, depends on the machine.
         on_report: called once an instance, as they end.
 
     Returns:
-        The episodes' files, by ascending seed.
+        The episodes' files, in the order of their instances.
 
     Raises:
         TrainingError: the folder holds samples of other settings, or the instances are too few.
         OSError: the folder cannot be written.
     """
-    first = recipe.instances.training_seed if purpose == "training" else recipe.instances.validation_seed
+    instance_of = recipe.instances.training if purpose == "training" else recipe.instances.validation
     goal = recipe.samples.training if purpose == "training" else recipe.samples.validation
     folder.mkdir(parents=True, exist_ok=True)
     fingerprint = _fingerprint(recipe)
     reports: dict[int, SolveReport] = {}
+    deadline = math.inf if seconds is None else monotonic() + seconds
 
     def complete() -> int | None:
-        """The last seed that is needed, if it and all before it are done."""
+        """The last number that is needed, if it and all before it are done."""
         total = 0
-        for seed in range(first, first + recipe.instances.limit):
-            if seed not in reports:
+        for number in range(recipe.instances.limit):
+            if number not in reports:
                 return None
-            total += reports[seed].samples
+            total += reports[number].samples
             if total >= goal:
-                return seed
+                return number
         return None
 
     def done(report: SolveReport) -> None:
-        reports[report.seed] = report
+        reports[report.number] = report
         if on_report is not None:
             on_report(report)
 
     tasks: list[_Task] = []
-    for seed in range(first, first + recipe.instances.limit):
-        path = _episode_path(recipe, folder, seed)
-        report = _reusable(path, seed, fingerprint) if path.exists() else None
+    for number in range(recipe.instances.limit):
+        instance = instance_of(number)
+        path = _episode_path(folder, instance)
+        report = _reusable(path, number, instance, fingerprint) if path.exists() else None
         if report is None:
-            tasks.append(_Task(recipe.instances, recipe.samples, seed, recipe.seed, path, fingerprint))
+            entropy = (recipe.seed, instance.seed if instance.seed is not None else number)
+            tasks.append(_Task(number, instance, recipe.samples, entropy, path, fingerprint))
             continue
         done(report)
         if complete() is not None:
@@ -196,35 +209,39 @@ def collect(
     last = complete()
     while last is None:
         outcome = next(outcomes, None)
+        if outcome is None and seconds is not None:
+            break
         if outcome is None:
             found = sum(report.samples for report in reports.values())
             raise TrainingError(f"{recipe.instances.limit} {purpose} instances hold {found} samples, {goal} are asked for")
-        report = outcome.result or SolveReport(outcome.task.seed, 0, 0, error=outcome.error)
+        report = outcome.result or SolveReport(outcome.task.number, outcome.task.instance.name, 0, 0, error=outcome.error)
         done(report)
         if len(reports) == _HOPELESS and not any(report.samples for report in reports.values()):
             raise TrainingError(f"the first {_HOPELESS} {purpose} instances gave no sample: {report.error or 'too small a size?'}")
         last = complete()
+        if last is None and monotonic() > deadline and any(report.samples for report in reports.values()):
+            break
     outcomes.close()
-    return [_episode_path(recipe, folder, seed) for seed in range(first, last + 1) if reports[seed].samples]
+    needed = sorted(reports) if last is None else range(last + 1)
+    return [_episode_path(folder, instance_of(number)) for number in needed if reports[number].samples]
 
 
-def _episode_path(recipe: Recipe, folder: Path, seed: int) -> Path:
-    return folder / f"{recipe.instances.family}-{recipe.instances.size}-s{seed}.npz"
+def _episode_path(folder: Path, instance: InstanceSource) -> Path:
+    return folder / f"{instance.name}.npz"
 
 
 def _solve(task: _Task) -> SolveReport:
-    instance = task.instances.generate(task.seed)
-    model = instance.to_model()
+    model = task.instance.load()
     settings = task.settings
     apply_settings(model, settings.settings)
     model.setParams({"limits/totalnodes": settings.node_limit, "limits/time": settings.time_limit})
-    policy = CollectPolicy(settings, (task.recipe_seed, task.seed))
+    policy = CollectPolicy(settings, task.entropy)
     attach(model, policy, strict=True)
     optimize(model)
     facts = {
-        "instance": instance.name,
-        "family": instance.family,
-        "seed": instance.seed,
+        "instance": task.instance.name,
+        "family": task.instance.family,
+        "seed": task.instance.seed,
         "fingerprint": task.fingerprint,
         "settings": settings.settings,
         "status": model.getStatus(),
@@ -235,10 +252,10 @@ def _solve(task: _Task) -> SolveReport:
     # Samples and the decisions on the way to them, which a network with history encodes again with today's weights.
     episode = episode.kept(episode.samples.tolist())
     episode.save(task.path)
-    return SolveReport(task.seed, len(episode.samples), len(episode))
+    return SolveReport(task.number, task.instance.name, len(episode.samples), len(episode))
 
 
-def _reusable(path: Path, seed: int, fingerprint: str) -> SolveReport | None:
+def _reusable(path: Path, number: int, instance: InstanceSource, fingerprint: str) -> SolveReport | None:
     """A report on an episode that is there already; None where it is damaged."""
     try:
         episode = Episode.load(path)
@@ -246,13 +263,13 @@ def _reusable(path: Path, seed: int, fingerprint: str) -> SolveReport | None:
         return None
     if episode.facts.get("fingerprint") != fingerprint:
         raise TrainingError(f"{path.parent} holds samples of other settings (see {path.name}); choose another folder")
-    return SolveReport(seed, len(episode.samples), len(episode), reused=True)
+    return SolveReport(number, instance.name, len(episode.samples), len(episode), reused=True)
 
 
 def _fingerprint(recipe: Recipe) -> str:
     """Of all that decides what is in an episode; the numbers of samples and instances do not."""
     parts = (
-        recipe.instances.model_dump_json(include={"family", "size", "parameters"}),
+        recipe.instances.model_dump_json(exclude={"training_seed", "validation_seed", "limit"}),
         recipe.samples.model_dump_json(exclude={"training", "validation"}),
         str(recipe.seed),
     )

@@ -69,6 +69,8 @@ class Imitation:
         training: its samples.
         validation: samples of other instances.
         state_path: where the state is written.
+        seconds: wall seconds from the start of ``run`` after which the training ends early, its learning rate at the end of its
+            cycle all the same; how far it comes, depends on the machine.
         on_epoch: called after every epoch.
         on_step: called after every gradient step with its number from 1, the number of all steps, and the loss.
     """
@@ -80,6 +82,7 @@ class Imitation:
         validation: SampleSet,
         state_path: Path,
         *,
+        seconds: float | None = None,
         on_epoch: Callable[[EpochReport], None] | None = None,
         on_step: Callable[[int, int, float], None] | None = None,
     ) -> None:
@@ -88,6 +91,7 @@ class Imitation:
         self.state_path = state_path
         self.reports: list[EpochReport] = []
         self._on_epoch, self._on_step = on_epoch, on_step
+        self._seconds, self._began = seconds, monotonic()
         torch.set_num_threads(recipe.threads)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(recipe.seed)
@@ -95,6 +99,7 @@ class Imitation:
         self._optimiser = torch.optim.Adam(self.network.parameters(), lr=recipe.optimiser.learning_rate)
         self._best: dict[str, torch.Tensor] = {}
         self._step = 0
+        self._finished = False
         self._epoch_loss = 0.0
         self._per_epoch = math.ceil(len(training) / recipe.optimiser.batch)
         self._order: list[NDArray[np.int64]] = []
@@ -124,26 +129,35 @@ class Imitation:
             StateError: the state to go on from cannot be used.
             OSError: the state cannot be written; the last one is as it was.
         """
+        self._began = monotonic()
         with Signals() as signals:
             if resume:
                 self._load()
             else:
                 self.network.fit_normalisation(self.training.states())
             written = monotonic()
-            while self._step < self.steps:
+            self._finished = self._step >= self.steps
+            while not self._finished:
                 self._train_epoch_step()
-                ended = self._step % self._per_epoch == 0
+                ended = self._step % self._per_epoch == 0 or self._finished
                 if ended:
                     self._end_epoch()
                 if signals.received is not None or ended or monotonic() - written > _STATE_SECONDS:
                     self._save()
                     written = monotonic()
-                if signals.received is not None and self._step < self.steps:
+                if signals.received is not None and not self._finished:
                     raise Interrupted(signals.received)
         self.network.load_state_dict(self._best)
         return self.network.eval()
 
     # ---- steps ---------------------------------------------------------------------------------------------------
+
+    @property
+    def _place(self) -> int:
+        """Place in the schedule: the steps done or, where time runs out faster, the same share of all steps."""
+        if self._seconds is None:
+            return self._step
+        return min(self.steps, max(self._step, int(self.steps * (monotonic() - self._began) / self._seconds)))
 
     def _train_epoch_step(self) -> None:
         settings = self.recipe.optimiser
@@ -154,13 +168,14 @@ class Imitation:
         batch = self.training.collate(self._order[place].tolist())
         self.network.train()
         for group in self._optimiser.param_groups:
-            group["lr"] = one_cycle(self._step, self.steps, settings)
+            group["lr"] = one_cycle(self._place, self.steps, settings)
         loss = cross_entropy(batch.logits(self.network), batch.scores, batch.candidates).mean()
         self._optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), settings.clip)
         self._optimiser.step()
         self._step += 1
+        self._finished = self._place >= self.steps
         value = float(loss.detach())
         self._epoch_loss += value * len(batch)
         if self._on_step is not None:
@@ -168,7 +183,9 @@ class Imitation:
 
     def _end_epoch(self) -> None:
         losses = self.validate()
-        report = EpochReport(self._step // self._per_epoch, self._epoch_loss / len(self.training), *losses)
+        epoch = -(-self._step // self._per_epoch)
+        steps = self._step - (epoch - 1) * self._per_epoch  # fewer than an epoch's where time ran out
+        report = EpochReport(epoch, self._epoch_loss / min(len(self.training), steps * self.recipe.optimiser.batch), *losses)
         self._epoch_loss = 0.0
         self.reports.append(report)
         if self.best is report:

@@ -16,8 +16,9 @@ from pydantic import BaseModel, Field, ValidationError
 
 from ..config import NetworkConfig
 from .errors import TrainingError
+from .instance_section import InstanceSettings
 from .reinforcement_recipe import ReinforcementRecipe
-from .sections import InstanceSettings, Natural, OptimiserSettings, Positive, SampleSettings, Section
+from .sections import Natural, OptimiserSettings, Positive, SampleSettings, Section
 
 __all__ = ["InstanceSettings", "OptimiserSettings", "Recipe", "RecipeError", "ReinforcementRecipe", "SampleSettings", "load_recipe"]
 

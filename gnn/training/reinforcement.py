@@ -51,9 +51,11 @@ class Reinforcement:
         out: folder of the state and of the replay's episodes.
         pool: where rollouts run.
         start: the network to start from; None for random weights.
+        seconds: wall seconds from the start of ``run`` after which the budget counts as used up; how far it comes, depends on the
+            machine.
         on_round: called after every round.
         on_validation: called after every validation.
-        on_lost: called with the instance's seed and the cause for every episode that was lost.
+        on_lost: called with the instance's name and the cause for every episode that was lost.
     """
 
     def __init__(
@@ -63,9 +65,10 @@ class Reinforcement:
         pool: Tasks[RolloutTask, Weights | None, RolloutResult],
         *,
         start: BranchingNetwork | None = None,
+        seconds: float | None = None,
         on_round: Callable[[RoundReport], None] | None = None,
         on_validation: Callable[[ValidationReport], None] | None = None,
-        on_lost: Callable[[int, str], None] | None = None,
+        on_lost: Callable[[str, str], None] | None = None,
     ) -> None:
         self.recipe = recipe
         self.out = out
@@ -74,12 +77,14 @@ class Reinforcement:
         self._on_round, self._on_validation, self._on_lost = on_round, on_validation, on_lost
         torch.set_num_threads(recipe.threads)
         self.state = RunState(recipe, start)
+        self._seconds, self._began = seconds, monotonic()
         self._written, self._save_seconds = monotonic(), 0.0
 
     @property
     def share(self) -> float:
-        """Share of the budget of decisions that is used up, 0 .. 1."""
-        return min(1.0, self.state.decisions / self.recipe.rollout.decisions)
+        """Share of the budget that is used up, 0 .. 1: of decisions or, where time is limited and runs out faster, of seconds."""
+        decisions = self.state.decisions / self.recipe.rollout.decisions
+        return min(1.0, max(decisions, 0.0 if self._seconds is None else (monotonic() - self._began) / self._seconds))
 
     @property
     def best(self) -> ValidationReport:
@@ -102,6 +107,7 @@ class Reinforcement:
             TrainingError: the instances need no branching.
             RuntimeError: all episodes of a round were lost.
         """
+        self._began = monotonic()
         with Signals() as signals:
             if resume:
                 self.state.load(self.out)
@@ -121,7 +127,7 @@ class Reinforcement:
     def _round(self, signals: Signals) -> None:
         began = monotonic()
         tasks = self._tasks()
-        results = self._roll_out(tasks, self._weights(), signals)
+        results = self._roll_out(tasks, self._weights(self.state.rollout_network), signals)
         rolled = monotonic()
         state, recipe = self.state, self.recipe
         if not results:
@@ -140,7 +146,7 @@ class Reinforcement:
             learned = self._learn_policy(fresh)
         state.round += 1
         self._report([result for _, result in results], learned, rolled - began, monotonic() - rolled)
-        ended = state.decisions >= recipe.rollout.decisions
+        ended = self.share >= 1.0
         if ended or state.decisions - state.validated >= recipe.validation.every:
             self._validate()
         state.finished = ended
@@ -177,9 +183,7 @@ class Reinforcement:
         count = rollout.warm_up if state.round == 0 and rollout.warm_up else rollout.episodes
         return [
             RolloutTask(
-                instances=recipe.instances,
-                size=recipe.size_at(self.share),
-                seed=recipe.instances.training_seed + number % recipe.instances.limit,
+                instance=recipe.instances.training(number, recipe.size_at(self.share)),
                 settings=rollout.settings,
                 node_limit=rollout.node_limit,
                 time_limit=rollout.time_limit,
@@ -209,13 +213,11 @@ class Reinforcement:
         if outcome.result is not None:
             results[task.entropy[-1]] = outcome.result
         elif self._on_lost is not None:
-            self._on_lost(task.seed, str(outcome.error))
+            self._on_lost(task.instance.name, str(outcome.error))
 
-    def _weights(self) -> Weights:
-        state = self.state
-        acting = state.network if state.acting is None else state.acting
-        tensors = {name: tensor.detach().numpy().copy() for name, tensor in acting.state_dict().items()}
-        return Weights(state.step, acting.config, tensors)
+    def _weights(self, network: BranchingNetwork) -> Weights:
+        tensors = {name: tensor.detach().numpy().copy() for name, tensor in network.state_dict().items()}
+        return Weights(self.state.step, network.config, tensors)
 
     def _warm_up(self, fresh: Sequence[Stored]) -> None:
         """Fit the input normalisation on what random branching saw."""
@@ -229,6 +231,7 @@ class Reinforcement:
         for network in self.state.networks():
             network.fit_normalisation(states)
         self.state.copy_target()
+        self.state.restart_mean()
         self.state.warm = True
 
     # ---- learning --------------------------------------------------------------------------------------------------
@@ -251,6 +254,7 @@ class Reinforcement:
             state.replay.reprioritise(draws, result.errors)
             learned.add(float(result.loss.detach()), result.bias, sum(result.errors) / len(result.errors), result.entropy)
             state.step += 1
+            state.move_mean()
             if state.step % settings.target_every == 0:
                 state.copy_target()
         return learned
@@ -271,6 +275,7 @@ class Reinforcement:
                     self._descend(state.critic, state.critic_optimiser, result.critic_loss)
                 learned.add(float(result.loss.detach()), result.bias, abs(result.bias), result.entropy)
                 state.step += 1
+                state.move_mean()
         return learned
 
     def _descend(self, network: BranchingNetwork, optimiser: torch.optim.Adam, loss: torch.Tensor) -> None:
@@ -291,22 +296,21 @@ class Reinforcement:
         tasks = [
             replace(
                 like,
-                size=recipe.instances.size,
-                seed=recipe.instances.validation_seed + number,
+                instance=instance,
                 node_limit=recipe.validation.node_limit,
                 exploration=Exploration(),
                 entropy=(number,),
                 random=False,
                 record=False,
             )
-            for number in range(recipe.validation.instances)
+            for number, instance in enumerate(recipe.instances.validations(recipe.validation.instances))
         ]
         results: dict[int, RolloutResult] = {}
-        for outcome in self._pool.run(tasks, self._weights()):
+        for outcome in self._pool.run(tasks, self._weights(state.validated_network)):
             self._take(outcome, results)
         report = ValidationReport.of(state.decisions, [result for _, result in sorted(results.items())])
         if not state.validations or report.nodes < self.best.nodes:
-            state.best = {name: tensor.detach().clone() for name, tensor in state.network.state_dict().items()}
+            state.best = {name: tensor.detach().clone() for name, tensor in state.validated_network.state_dict().items()}
         state.validations.append(report)
         state.validated = state.decisions
         if self._on_validation is not None:

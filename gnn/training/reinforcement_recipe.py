@@ -8,8 +8,9 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from ..config import NetworkConfig
+from .instance_section import InstanceSettings
 from .learners import LEARNERS
-from .sections import InstanceSettings, Natural, Positive, PositiveFloat, Probability, Section, SettingsName
+from .sections import Natural, Positive, PositiveFloat, Probability, Section, SettingsName
 
 __all__ = [
     "CurriculumStage",
@@ -63,6 +64,10 @@ class LearningSettings(Section):
     """The rate at the end of the budget; it moves there on a cosine."""
     clip: PositiveFloat = 1.0
     """Largest norm of the gradient."""
+    averaging: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Decay, for each gradient step, of the running mean of the weights (after Polyak & Juditsky 1992) that is validated and is what
+    the training returns; it also branches in rollouts, but not for policy gradients, which must learn from what they do themselves.
+    0: the latest weights, everywhere."""
     target_every: Positive = 200
     """Gradient steps between two copies of the weights into the target network."""
     steps: Positive = 3
@@ -146,13 +151,15 @@ class ReinforcementRecipe(Section):
             raise ValueError("importance 'attention' needs the learner revibranch and a network with history (network.history_length)")
         if self.network.width % 8:
             raise ValueError(f"rollouts run the native network, whose width is a multiple of 8, not {self.network.width}")
+        if self.curriculum and self.instances.family is None:
+            raise ValueError("a curriculum grows the instances of one family; for others leave it out")
         for stage in self.curriculum:
-            self.instances.generate(self.instances.training_seed, stage.size)
+            self.instances.training(0, stage.size)
         shares = [stage.until for stage in self.curriculum]
         if any(later <= earlier for earlier, later in pairwise(shares)):
             raise ValueError("the stages of a curriculum must be ascending in 'until'")
         return self
 
-    def size_at(self, share: float) -> str:
-        """The size of instances when this share of the budget of decisions is used up."""
-        return next((stage.size for stage in self.curriculum if share < stage.until), self.instances.size)
+    def size_at(self, share: float) -> str | None:
+        """The size of instances when this share of the budget of decisions is used up; None for that of ``instances``."""
+        return next((stage.size for stage in self.curriculum if share < stage.until), None)

@@ -22,6 +22,7 @@ from .state import StateError, adam_tensors, load_state, restore_adam, save_stat
 __all__ = ["RunState"]
 
 _CRITIC_CLASSES = 32
+_MEAN_STEPS = 10  # of which the mean consists at first, so that the random weights are soon forgotten
 _COUNTERS = ("round", "decisions", "episodes", "step", "validated", "warm", "finished")
 
 
@@ -53,11 +54,14 @@ class RunState:
         """What ``finetune`` is pulled back to."""
         self.acting: BranchingNetwork | None = None
         """What the first round's rollouts use where the network's own head is still random; None: the network."""
+        self.mean = BranchingNetwork(recipe.network) if recipe.learning.averaging else None
+        """The running mean of the network's weights."""
         self.started = start is not None
         self._start_digest = None if start is None else _digest(start)
         if start is not None:
             self._start_from(start)
         self.copy_target()
+        self.restart_mean()
         self.replay = Replay(recipe.replay, recipe.learning.paths_per_episode if learner.paths != "single" else 1)
         self.best: dict[str, torch.Tensor] = {}
         self.validations: list[ValidationReport] = []
@@ -76,6 +80,33 @@ class RunState:
         """Today's weights into the target network."""
         self.target.load_state_dict(self.network.state_dict())
         self.target.eval()
+
+    @property
+    def validated_network(self) -> BranchingNetwork:
+        """The network that validations branch with and that the training returns."""
+        return self.network if self.mean is None else self.mean
+
+    @property
+    def rollout_network(self) -> BranchingNetwork:
+        """The network that rollouts branch with."""
+        if self.acting is not None:
+            return self.acting
+        return self.network if LEARNERS[self.recipe.learner].on_policy else self.validated_network
+
+    def restart_mean(self) -> None:
+        """Today's weights become the mean."""
+        if self.mean is not None:
+            self.mean.load_state_dict(self.network.state_dict())
+            self.mean.eval()
+
+    def move_mean(self) -> None:
+        """After a gradient step: the mean moves towards the weights, early in the training faster."""
+        if self.mean is None:
+            return
+        decay = min(self.recipe.learning.averaging, (1 + self.step) / (_MEAN_STEPS + self.step))
+        with torch.no_grad():
+            for mean, latest in zip(self.mean.parameters(), self.network.parameters(), strict=True):
+                mean.lerp_(latest, 1.0 - decay)
 
     def _start_from(self, start: BranchingNetwork) -> None:
         ours, theirs = self.recipe.network, start.config
@@ -158,6 +189,8 @@ class RunState:
     def _parts(self) -> Iterator[tuple[str, BranchingNetwork, torch.optim.Adam | None]]:
         yield "network", self.network, self.optimiser
         yield "target", self.target, None
+        if self.mean is not None:
+            yield "mean", self.mean, None
         if self.critic is not None:
             yield "critic", self.critic, self.critic_optimiser
 

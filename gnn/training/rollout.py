@@ -15,10 +15,10 @@ from ...branching.episode import Episode
 from ...branching.policy import Policy
 from ...branching.settings import apply_settings
 from ...branching.tree import record_tree
+from ...instances.files import InstanceSource
 from ..config import NetworkConfig
 from ..native import NativePolicy
 from .exploration import Exploration, Explorer
-from .sections import InstanceSettings
 
 __all__ = ["RolloutResult", "RolloutTask", "Weights", "roll_out"]
 
@@ -38,10 +38,7 @@ class Weights:
 class RolloutTask:
     """One solve."""
 
-    instances: InstanceSettings
-    size: str
-    seed: int
-    """The instance's."""
+    instance: InstanceSource
     settings: str
     node_limit: int
     time_limit: float
@@ -58,7 +55,8 @@ class RolloutTask:
 class RolloutResult:
     """What came of a solve."""
 
-    seed: int
+    instance: str
+    """Its name."""
     status: str
     nodes: int
     lp_iterations: int
@@ -91,7 +89,7 @@ def roll_out(task: RolloutTask, weights: Weights | None) -> RolloutResult:
     Raises:
         Exception: whatever the policy raised.
     """
-    model = task.instances.generate(task.seed, task.size).to_model()
+    model = task.instance.load()
     apply_settings(model, task.settings)
     # Ctrl-C is the training loop's to handle, not SCIP's: a round must not end with a cut-off tree in it.
     model.setParams({"limits/totalnodes": task.node_limit, "limits/time": task.time_limit, "misc/catchctrlc": False})
@@ -102,8 +100,7 @@ def roll_out(task: RolloutTask, weights: Weights | None) -> RolloutResult:
     optimize(model)
     counts = search_counts(model)
     facts: dict[str, Any] = {
-        "seed": task.seed,
-        "size": task.size,
+        "instance": task.instance.name,
         "status": model.getStatus(),
         "nodes": counts.nodes,
         "lp_iterations": counts.lp_iterations,
@@ -113,7 +110,7 @@ def roll_out(task: RolloutTask, weights: Weights | None) -> RolloutResult:
         assert tree is not None
         episode = explorer.recorder.episode(facts, tree.tree())
     return RolloutResult(
-        seed=task.seed,
+        instance=task.instance.name,
         status=facts["status"],
         nodes=counts.nodes,
         lp_iterations=counts.lp_iterations,

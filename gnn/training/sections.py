@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from ...branching.settings import SETTINGS
-from ...instances.families import Instance, get
 
 __all__ = [
-    "InstanceSettings",
     "Natural",
     "OptimiserSettings",
     "Positive",
@@ -40,37 +38,6 @@ class Section(BaseModel):
     """Base of all sections: no unknown keys, no conversions, no changes."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-class InstanceSettings(Section):
-    """The problems: one family, one size, and seeds that training and validation do not share."""
-
-    family: str
-    """Name of a family of ``instances``."""
-    size: str
-    """Size as the family reads it, e.g. ``300x600``."""
-    parameters: dict[str, bool | int | float | str] = {}
-    """Parameters of the family; the literature's where left out."""
-    training_seed: Natural = 1_000_000
-    """Seed of the first training instance; the next ones follow."""
-    validation_seed: Natural = 2_000_000
-    """Seed of the first validation instance."""
-    limit: Positive = 10_000
-    """Most instances for either purpose."""
-
-    @model_validator(mode="after")
-    def _fits(self) -> InstanceSettings:
-        family = get(self.family)
-        family.parse_size(self.size)
-        family.parameters(**self.parameters)
-        if abs(self.training_seed - self.validation_seed) < self.limit:
-            raise ValueError(f"training and validation seeds are less than the limit of {self.limit} instances apart")
-        return self
-
-    def generate(self, seed: int, size: str | None = None) -> Instance:
-        """The instance of this seed, of the section's size or of another one."""
-        family = get(self.family)
-        return family.generate(size or self.size, seed, family.parameters(**self.parameters))
 
 
 class SampleSettings(Section):

@@ -15,7 +15,7 @@ from .imitation import EpochReport, Imitation
 from .provenance import source_commit
 from .recipe import Recipe
 
-__all__ = ["Observer", "Result", "train"]
+__all__ = ["Budget", "Observer", "Result", "train"]
 
 _STATE = "state.safetensors"
 
@@ -40,6 +40,17 @@ class Observer(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Budget:
+    """Wall seconds of each part of a training."""
+
+    validation: float
+    """Collecting samples for validation."""
+    training: float
+    """Collecting samples for training."""
+    learning: float
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
     """What a training left behind."""
 
@@ -57,6 +68,7 @@ def train(
     samples: Path | None = None,
     resume: bool = False,
     workers: int = 1,
+    budget: Budget | None = None,
 ) -> Result:
     """Follow a recipe.
 
@@ -68,6 +80,7 @@ def train(
         samples: folder of samples to use and complete; one of the run's own if None.
         resume: go on with what is in ``out``.
         workers: processes that collect.
+        budget: wall seconds; what is not reached in them is left out.
 
     Raises:
         TrainingError: ``out`` holds a run already and ``resume`` is False, or what is there does not fit the recipe.
@@ -85,7 +98,10 @@ def train(
     for purpose, goal in goals.items():
         observer.collecting(purpose, goal)
         folder = (samples or out / "samples") / purpose
-        shards = collect(recipe, folder, purpose, workers=workers, on_report=observer.collected)
+        seconds = None if budget is None else {"training": budget.training, "validation": budget.validation}[purpose]
+        shards = collect(recipe, folder, purpose, workers=workers, seconds=seconds, on_report=observer.collected)
+        if not shards:
+            raise TrainingError(f"the {purpose} instances gave no sample: they need too little branching")
         sets[purpose] = SampleSet(shards, recipe.network.history_length)
 
     def ended(report: EpochReport) -> None:
@@ -94,7 +110,15 @@ def train(
         observer.epoch(report)
 
     observer.training(len(sets["training"]), sets["training"].n_decisions)
-    learner = Imitation(recipe, sets["training"], sets["validation"], state, on_epoch=ended, on_step=observer.stepped)
+    learner = Imitation(
+        recipe,
+        sets["training"],
+        sets["validation"],
+        state,
+        seconds=None if budget is None else budget.learning,
+        on_epoch=ended,
+        on_step=observer.stepped,
+    )
     network = learner.run(resume=resume and state.exists())
     description = _describe(recipe, text, sets, learner.best)
     checkpoint = out / f"{recipe.name}.safetensors"
@@ -107,7 +131,7 @@ def _describe(recipe: Recipe, text: str, sets: dict[Purpose, SampleSet], best: E
     for purpose, data in sets.items():
         counts |= {purpose: len(data), f"{purpose}_decisions": data.n_decisions, f"{purpose}_instances": len(data.episodes)}
     return Description(
-        family=recipe.instances.family,
+        family=recipe.instances.label,
         recipe=text,
         seeds=(recipe.seed, recipe.instances.training_seed, recipe.instances.validation_seed),
         samples=counts,

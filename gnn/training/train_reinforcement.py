@@ -38,7 +38,7 @@ class ReinforcementObserver(Protocol):
     def validated(self, report: ValidationReport) -> None:
         """A validation is done."""
 
-    def lost(self, seed: int, cause: str) -> None:
+    def lost(self, instance: str, cause: str) -> None:
         """An episode was lost."""
 
 
@@ -59,6 +59,7 @@ def train_reinforcement(
     *,
     resume: bool = False,
     workers: int | str = 1,
+    seconds: float | None = None,
 ) -> ReinforcementResult:
     """Follow a recipe.
 
@@ -70,6 +71,7 @@ def train_reinforcement(
         observer: is told of the progress.
         resume: go on with what is in ``out``.
         workers: processes of rollouts; 0 for this process, ``ray`` or ``ray://HOST:PORT`` for Ray.
+        seconds: wall seconds after which the training ends early, and validates once more.
 
     Raises:
         TrainingError: ``out`` holds a run already and ``resume`` is False, or what is there does not fit the recipe.
@@ -94,7 +96,16 @@ def train_reinforcement(
         observer.validated(report)
 
     try:
-        learner = Reinforcement(recipe, out, pool, start=start, on_round=round_ended, on_validation=validated, on_lost=observer.lost)
+        learner = Reinforcement(
+            recipe,
+            out,
+            pool,
+            start=start,
+            seconds=seconds,
+            on_round=round_ended,
+            on_validation=validated,
+            on_lost=observer.lost,
+        )
         observer.rollouts(recipe.rollout.decisions)
         network = learner.run(resume=resume and state.exists())
     finally:
@@ -112,7 +123,7 @@ def _start_path(start: str) -> Path:
 def _describe(recipe: ReinforcementRecipe, text: str, learner: Reinforcement) -> Description:
     best, state = learner.best, learner.state
     return Description(
-        family=recipe.instances.family,
+        family=recipe.instances.label,
         recipe=text,
         seeds=(recipe.seed, recipe.instances.training_seed, recipe.instances.validation_seed),
         samples={"decisions": state.decisions, "episodes": state.episodes, "gradient_steps": state.step},

@@ -49,7 +49,7 @@ def test_recorded_ancestors_are_the_real_path(tmp_path: Path) -> None:
     recipe = small(shallow_probability=0.3, per_instance=100)
     deepest = 0
     for seed in (1, 3):
-        model = recipe.instances.generate(seed).to_model()
+        model = recipe.instances.training(seed).load()
         apply_settings(model, "clean")
         policy = Watched(recipe.samples)
         attach(model, policy, strict=True)

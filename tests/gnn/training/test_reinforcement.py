@@ -88,9 +88,12 @@ def test_every_learner_changes_its_weights_and_keeps_the_best(tmp_path: Path, le
     assert not network.training
 
 
-@pytest.mark.parametrize(("learner", "stop"), [("revibranch", 1), ("tmdp", 2), ("finetune", 2)])
-def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path: Path, learner: str, stop: int) -> None:
-    settings = recipe(tmp_path, learner, "replay.priority=0.5")
+@pytest.mark.parametrize(
+    ("learner", "stop", "changes"),
+    [("revibranch", 1, ()), ("revibranch", 2, ("learning.averaging=0.9",)), ("tmdp", 2, ("learning.averaging=0.9",)), ("finetune", 2, ())],
+)
+def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path: Path, learner: str, stop: int, changes: tuple[str, ...]) -> None:
+    settings = recipe(tmp_path, learner, "replay.priority=0.5", *changes)
     whole = run(settings, tmp_path / "whole")
     expected = whole.run().state_dict()
 
@@ -106,6 +109,70 @@ def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path: Path, learner: str, 
     for name, value in expected.items():
         assert torch.equal(found[name], value), name
     assert resumed.state.validations == whole.state.validations
+
+
+@pytest.mark.parametrize("learner", ["revibranch", "tmdp"])
+def test_averaged_weights_are_validated_and_come_out(tmp_path: Path, learner: str) -> None:
+    rolled: dict[int, Weights] = {}
+    validated: dict[int, Weights] = {}
+
+    class Watching(SerialTasks[RolloutTask, Weights | None, RolloutResult]):
+        def run(self, tasks: Iterable[RolloutTask], weights: Weights | None) -> Iterator[Outcome[RolloutTask, RolloutResult]]:
+            listed = list(tasks)
+            if weights is not None:
+                (rolled if listed[0].record else validated)[weights.version] = weights
+            return super().run(listed, weights)
+
+    training = run(recipe(tmp_path, learner, "learning.averaging=0.9", "validation.every=1"), tmp_path / "run", Watching(roll_out))
+    state = training.state
+    network = state.network
+    means = [parameter.detach().clone() for parameter in network.parameters()]
+    move, restart = state.move_mean, state.restart_mean
+
+    def moved() -> None:
+        decay = min(0.9, (1 + state.step) / (10 + state.step))
+        for mean, latest in zip(means, network.parameters(), strict=True):
+            mean.copy_(decay * mean + (1 - decay) * latest.detach())
+        move()
+
+    def restarted() -> None:
+        for mean, latest in zip(means, network.parameters(), strict=True):
+            mean.copy_(latest.detach())
+        restart()
+
+    state.move_mean, state.restart_mean = moved, restarted  # type: ignore[method-assign]
+    training.run()
+    assert state.mean is not None
+    for mean, ours in zip(means, state.mean.parameters(), strict=True):
+        torch.testing.assert_close(ours.detach(), mean)
+    # The last validation branched with the mean, not with the latest weights.
+    last = {name: torch.from_numpy(array) for name, array in validated[max(validated)].tensors.items()}
+    averaged, latest = state.mean.state_dict(), network.state_dict()
+    assert all(torch.equal(last[name], averaged[name]) for name in last)
+    assert any(not torch.equal(last[name], latest[name]) for name in last)
+    # Rollouts branch with the mean too, but for policy gradients.
+    alike = [same_tensors(rolled[step], validated[step]) for step in rolled.keys() & validated.keys() if step]
+    assert alike
+    assert all(alike) if learner == "revibranch" else not any(alike)
+    # Normalisation is fitted, not averaged.
+    assert torch.equal(averaged["encoder.normalise_rows.mean"], latest["encoder.normalise_rows.mean"])
+
+
+def same_tensors(one: Weights, other: Weights) -> bool:
+    return all((one.tensors[name] == other.tensors[name]).all() for name in one.tensors)
+
+
+def test_time_ends_a_training_like_its_budget(tmp_path: Path) -> None:
+    settings = recipe(tmp_path, "revibranch", "rollout.decisions=1000000")
+    rounds: list[Any] = []
+    training = run(settings, tmp_path / "run", seconds=1.0, on_round=rounds.append)
+    network = training.run()
+    assert training.state.finished
+    assert 0 < rounds[-1].decisions < 1_000_000
+    # The learning rate has come to its end, and the last weights were validated.
+    assert training.state.optimiser.param_groups[0]["lr"] < settings.learning.learning_rate
+    assert training.state.validations[-1].decisions == rounds[-1].decisions
+    assert all(torch.isfinite(tensor).all() for tensor in network.state_dict().values())
 
 
 def test_a_signal_during_rollouts_loses_the_round_only(tmp_path: Path) -> None:
@@ -126,14 +193,14 @@ def test_a_signal_during_rollouts_loses_the_round_only(tmp_path: Path) -> None:
 
 
 def test_lost_episodes_are_told_and_cost_nothing_else(tmp_path: Path) -> None:
-    lost: list[tuple[int, str]] = []
+    lost: list[tuple[str, str]] = []
 
     class Losing(SerialTasks[RolloutTask, Weights | None, RolloutResult]):
         def run(self, tasks: Iterable[RolloutTask], shared: Weights | None) -> Iterator[Outcome[RolloutTask, RolloutResult]]:
             for place, outcome in enumerate(super().run(tasks, shared)):
                 yield Outcome(outcome.task, None, "the worker died") if place == 0 and outcome.task.record else outcome
 
-    training = run(recipe(tmp_path), tmp_path / "run", Losing(roll_out), on_lost=lambda seed, cause: lost.append((seed, cause)))
+    training = run(recipe(tmp_path), tmp_path / "run", Losing(roll_out), on_lost=lambda instance, cause: lost.append((instance, cause)))
     training.run()
     assert len(lost) >= 2
     assert {cause for _, cause in lost} == {"the worker died"}

@@ -10,14 +10,13 @@ import torch
 from revibranch.gnn.config import NetworkConfig
 from revibranch.gnn.network import BranchingNetwork
 from revibranch.gnn.training.exploration import Exploration
+from revibranch.gnn.training.instance_section import Kind
 from revibranch.gnn.training.rollout import RolloutResult, RolloutTask, Weights, roll_out
-from revibranch.gnn.training.sections import InstanceSettings
 from revibranch.gnn.training.workers import open_tasks
 
+KIND = Kind(family="auction", size="30x120")
 TASK = RolloutTask(
-    instances=InstanceSettings(family="auction", size="30x120"),
-    size="30x120",
-    seed=3,
+    instance=KIND.source(3),
     settings="clean",
     node_limit=1000,
     time_limit=60.0,
@@ -79,15 +78,15 @@ def test_the_optimum_is_that_of_any_other_branching() -> None:
 def test_processes_and_ray_give_the_episodes_of_this_process(workers: Any) -> None:
     if workers == "ray":
         pytest.importorskip("ray")
-    tasks = [replace(TASK, seed=seed, entropy=(0, 1, seed)) for seed in range(4)]
+    tasks = [replace(TASK, instance=KIND.source(seed), entropy=(0, 1, seed)) for seed in range(4)]
     frozen, later = weights(), weights(seed=1)
     pool = open_tasks(roll_out, workers, timeout=300)
     serial = open_tasks(roll_out, 0, timeout=300)
     try:
         for shared in (frozen, later, frozen):  # weights change between rounds: no worker may keep old ones
-            found = {outcome.task.seed: outcome.result for outcome in pool.run(tasks, shared)}
+            found = {outcome.task.instance: outcome.result for outcome in pool.run(tasks, shared)}
             for outcome in serial.run(tasks, shared):
-                theirs = found[outcome.task.seed]
+                theirs = found[outcome.task.instance]
                 assert outcome.result is not None
                 assert theirs is not None
                 assert same(outcome.result, theirs)

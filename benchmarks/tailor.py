@@ -1,0 +1,275 @@
+"""A policy for one's own instances: split, imitate strong branching, reinforce, choose, and judge on what was held back."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+from ..gnn.training.recipe import Recipe, load_recipe
+from ..gnn.training.reinforcement_recipe import ReinforcementRecipe
+from ..gnn.training.train import Budget, Observer, train
+from ..gnn.training.train_reinforcement import ReinforcementObserver, train_reinforcement
+from ..instances.files import InstanceError, InstanceSource
+from .evaluate import evaluate, list_jobs, wrong_results
+from .pool import ProcessPool
+from .rows import RunRow
+from .statistics import METRICS, Comparison, compare, solved
+from .store import RunStore, read_rows
+
+__all__ = ["BASELINE", "LEAST", "OWN", "Parts", "TailorObserver", "Verdict", "judge", "split", "tailor"]
+
+BASELINE = "scip:default"
+OWN = "own+guard"
+LEAST = 8
+"""Fewer instances cannot be split in three."""
+_MOST_HELD_BACK = 20
+_MOST_VALIDATION = 10
+_MOST_SAMPLES = 20_000
+_SHARES = {"validation samples": 0.06, "training samples": 0.29, "imitation": 0.15, "reinforcement": 0.25, "choice": 0.05, "judgement": 0.2}
+"""Of the budget. What a part leaves over goes to nobody: it ends sooner."""
+
+_COMMON = """\
+seed = 0
+threads = 1
+
+[instances]
+training_files = {training}
+validation_files = {validation}
+
+[network]
+width = 32
+history_length = 8
+"""
+_IMITATION = """\
+# Written by `revibranch train --instances`.
+name = "imitation"
+learner = "imitation"
+{common}
+[samples]
+training = {most}
+validation = {most}
+settings = "{settings}"
+time_limit = {limit}
+
+[optimiser]
+epochs = 15
+"""
+_REINFORCEMENT = """\
+# Written by `revibranch train --instances`.
+name = "reinforced"
+learner = "revibranch"
+start = {start}
+{common}classes = 24
+highest = 8.0
+
+[rollout]
+settings = "{settings}"
+decisions = 1_000_000
+episodes = 4
+warm_up = 0
+node_limit = 1500
+time_limit = {limit}
+
+[learning]
+batch = 32
+updates_per_decision = 0.2
+learning_rate = 1e-3
+averaging = 0.99
+
+[replay]
+megabytes = 2000
+
+[validation]
+instances = {validations}
+every = 5000
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What each instance is for: never two things."""
+
+    training: tuple[InstanceSource, ...]
+    validation: tuple[InstanceSource, ...]
+    held_back: tuple[InstanceSource, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether the policy is worth its use, and the runs that say so."""
+
+    checkpoint: Path
+    use: bool
+    reason: str
+    rows: tuple[RunRow, ...]
+    """Those of the policy under the name ``OWN``."""
+
+
+class TailorObserver(Observer, ReinforcementObserver, Protocol):
+    """Who is told how it goes on."""
+
+    def say(self, text: str) -> None:
+        """A part begins or has ended."""
+
+
+def split(sources: Sequence[InstanceSource]) -> Parts:
+    """Split instances by the hash of their names: the same names give the same parts, in whatever order they come.
+
+    A fifth is held back, a sixth validates, at most 20 and 10, at least two each.
+
+    Raises:
+        InstanceError: there are fewer than ``LEAST``.
+    """
+    if len(sources) < LEAST:
+        raise InstanceError(f"{len(sources)} instances are too few to train, choose and judge on: give at least {LEAST}")
+    drawn = sorted(sources, key=lambda source: hashlib.sha256(source.name.encode()).digest())
+    held_back = max(2, min(_MOST_HELD_BACK, len(drawn) // 5))
+    validation = held_back + max(2, min(_MOST_VALIDATION, len(drawn) // 6))
+    return Parts(tuple(drawn[validation:]), tuple(drawn[held_back:validation]), tuple(drawn[:held_back]))
+
+
+def tailor(
+    sources: Sequence[InstanceSource],
+    out: Path,
+    seconds: float,
+    observer: TailorObserver,
+    *,
+    settings: str = "default",
+    workers: int = 1,
+) -> Verdict:
+    """Train a policy on instances from files, within a time, and judge it on those that it never saw.
+
+    What ``out`` holds of an earlier attempt is gone on with.
+
+    Args:
+        sources: the instances, all from files.
+        out: folder of the runs; ``policy.safetensors`` is the result.
+        seconds: of wall clock, for everything.
+        observer: is told of the progress.
+        settings: name of the set of SCIP parameters to solve with.
+        workers: processes, at least one.
+
+    Raises:
+        InstanceError: the instances are too few, or not from files.
+        TrainingError: no instance needs branching, or the time is too short for a single sample.
+        Interrupted: stopped by a signal.
+        OSError: something cannot be written.
+    """
+    parts = split(sources)
+    if any(source.path is None for source in sources):
+        raise InstanceError("a policy of one's own is trained on files: `revibranch generate` writes those of a family")
+    share = {part: seconds * of for part, of in _SHARES.items()}
+    out.mkdir(parents=True, exist_ok=True)
+    observer.say(f"{len(parts.training)} instances to train on, {len(parts.validation)} to validate, {len(parts.held_back)} held back")
+    common = _COMMON.format(training=_paths(parts.training), validation=_paths(parts.validation))
+
+    def limit(part: str, rounds: float) -> float:
+        """CPU seconds of a solve such that the part has time for so many."""
+        return round(max(1.0, share[part] * workers / rounds), 1)
+
+    text = _IMITATION.format(common=common, most=_MOST_SAMPLES, settings=settings, limit=limit("training samples", 5 * workers))
+    imitation = out / "imitation" / "imitation.safetensors"
+    if not imitation.exists():
+        observer.say("imitation of strong branching")
+        recipe = _written(out / "imitation.toml", text)
+        assert isinstance(recipe, Recipe)
+        budget = Budget(share["validation samples"], share["training samples"], share["imitation"])
+        train(recipe, text, imitation.parent, observer, resume=True, workers=workers, budget=budget)
+    text = _REINFORCEMENT.format(
+        start=_quoted(str(imitation)),
+        common=common,
+        settings=settings,
+        limit=limit("reinforcement", 20 * workers),
+        validations=len(parts.validation),
+    )
+    reinforced = out / "reinforced" / "reinforced.safetensors"
+    if not reinforced.exists():
+        observer.say("reinforcement learning from there")
+        training = _written(out / "reinforced.toml", text)
+        assert isinstance(training, ReinforcementRecipe)
+        train_reinforcement(training, text, reinforced.parent, observer, resume=True, workers=workers, seconds=share["reinforcement"])
+    candidates = [str(imitation), str(reinforced)]
+    observer.say("which of the two, on the validation instances")
+    rows = _run(parts.validation, candidates, settings, limit("choice", 2 * len(parts.validation)), out / "validation.parquet", workers)
+    chosen = _better(rows, candidates)
+    checkpoint = out / "policy.safetensors"
+    checkpoint.write_bytes(Path(chosen).read_bytes())
+    observer.say(f"{Path(chosen).stem} it is; against SCIP's default, on the instances held back")
+    policy = f"{checkpoint}+guard"
+    rows = _run(
+        parts.held_back, [policy, BASELINE], settings, limit("judgement", 2 * len(parts.held_back)), out / "held-back.parquet", workers
+    )
+    use, reason = judge(rows, policy)
+    named = tuple(replace(row, policy=OWN) if row.policy == policy else row for row in rows)
+    return Verdict(checkpoint, use, reason, named)
+
+
+def judge(rows: Sequence[RunRow], policy: str, baseline: str = BASELINE) -> tuple[bool, str]:
+    """Whether the policy is faster beyond doubt, and one sentence why.
+
+    It is to be used where no answer is wrong, no run failed, it solves no fewer instances than the baseline, and the whole 95 %
+    interval of the ratio of times lies below 1.
+    """
+    wrong = wrong_results(rows)
+    if wrong:
+        return False, f"the answers on {', '.join(wrong)} contradict each other: please report this"
+    failed = [row for row in rows if row.policy == policy and row.status == "error"]
+    if failed:
+        return False, f"{len(failed)} of its runs failed, the first with: {failed[0].error}"
+    done = {name: sum(row.policy == name and solved(row) for row in rows) for name in (policy, baseline)}
+    comparison = _seconds(rows, policy, baseline)
+    if comparison.ratio is None:
+        return False, "there is nothing to compare"
+    ratio = f"{comparison.ratio:.2f} times the seconds of SCIP's default"
+    if comparison.low is None or comparison.high is None:
+        return False, f"{ratio} on one instance, which proves nothing"
+    ratio += f" (95 % interval {comparison.low:.2f} to {comparison.high:.2f}, {comparison.instances} instances)"
+    if done[policy] < done[baseline]:
+        return False, f"it solves {done[policy]} instances in the time, SCIP's default {done[baseline]}; {ratio}"
+    if comparison.high < 1.0:
+        return True, ratio
+    return False, f"{ratio}: no gain that is beyond doubt"
+
+
+def _seconds(rows: Sequence[RunRow], policy: str, baseline: str) -> Comparison:
+    return compare(rows, policy, baseline, METRICS["seconds"])
+
+
+def _better(rows: Sequence[RunRow], candidates: Sequence[str]) -> str:
+    """The candidate that solves more and, of equals, is faster."""
+    first, second = candidates
+    done = [sum(row.policy == name and solved(row) for row in rows) for name in candidates]
+    if done[0] != done[1]:
+        return first if done[0] > done[1] else second
+    ratio = _seconds(rows, second, first).ratio
+    return second if ratio is not None and ratio < 1.0 else first
+
+
+def _run(
+    sources: Sequence[InstanceSource], policies: Sequence[str], settings: str, time_limit: float, path: Path, workers: int
+) -> list[RunRow]:
+    jobs = list_jobs(sources, policies, [0], settings, time_limit)
+    pool = ProcessPool(workers)
+    with RunStore(path) as store:
+        evaluate(jobs, store, pool)
+        store.finish()
+    pool.close()
+    wanted = {job.key for job in jobs}
+    return [row for row in read_rows(path) if (row.instance, row.seed, row.policy, row.settings, row.time_limit) in wanted]
+
+
+def _written(path: Path, text: str) -> Recipe | ReinforcementRecipe:
+    path.write_text(text, encoding="utf-8")
+    return load_recipe(path)
+
+
+def _paths(sources: Sequence[InstanceSource]) -> str:
+    return "[" + ", ".join(_quoted(str(Path(source.path or "").resolve())) for source in sources) + "]"
+
+
+def _quoted(text: str) -> str:
+    """A basic string of TOML."""
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

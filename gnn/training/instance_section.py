@@ -1,0 +1,142 @@
+"""The section of a recipe that names its instances: a family, a mixture of families, or files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+
+from pydantic import Field, model_validator
+
+from ...instances.families import get
+from ...instances.files import InstanceSource, resolve_all
+from .sections import Natural, Positive, Section
+
+__all__ = ["InstanceSettings", "Kind"]
+
+
+class Kind(Section):
+    """One family at one size."""
+
+    family: str
+    """Name of a family of ``instances``."""
+    size: str
+    """Size as the family reads it, e.g. ``300x600``."""
+    parameters: dict[str, bool | int | float | str] = Field(default_factory=dict)
+    """Parameters of the family; the literature's where left out."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Kind:
+        self.source(0)
+        return self
+
+    def source(self, seed: int, size: str | None = None) -> InstanceSource:
+        """The instance of this seed, of this size or of another one."""
+        family = get(self.family)
+        dimensions = family.parse_size(size or self.size)
+        family.parameters(**self.parameters)
+        return InstanceSource(
+            f"{self.family}-{dimensions}-s{seed}",
+            self.family,
+            size=tuple(dimensions),
+            seed=seed,
+            parameters=tuple(sorted(self.parameters.items())),
+        )
+
+
+class InstanceSettings(Section):
+    """The problems, by number: those of training and those of validation, which are never the same.
+
+    One of three: ``family`` and ``size`` (with ``parameters``), whose instances follow each other by seed; ``mixture``, whose
+    kinds take turns; ``training_files`` and ``validation_files``, in their natural order and, behind the last, from the first
+    again.
+    """
+
+    family: str | None = None
+    """Name of a family of ``instances``."""
+    size: str | None = None
+    """Size as the family reads it, e.g. ``300x600``."""
+    parameters: dict[str, bool | int | float | str] = Field(default_factory=dict)
+    """Parameters of the family; the literature's where left out."""
+    mixture: tuple[Kind, ...] = ()
+    """Families and sizes that take turns."""
+    training_files: tuple[str, ...] = ()
+    """Folders, patterns, manifests or files."""
+    validation_files: tuple[str, ...] = ()
+    """The same, for validation."""
+    training_seed: Natural = 1_000_000
+    """Seed of the first training instance that is generated; the next ones follow."""
+    validation_seed: Natural = 2_000_000
+    """Seed of the first validation instance that is generated."""
+    limit: Positive = 10_000
+    """Most instances for either purpose; of files, the most solves."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> InstanceSettings:
+        named = self.family is not None or self.size is not None or bool(self.parameters)
+        files = bool(self.training_files or self.validation_files)
+        if named + bool(self.mixture) + files != 1:
+            raise ValueError("instances are either family and size, or mixture, or training_files and validation_files")
+        if named and (self.family is None or self.size is None):
+            raise ValueError("instances of a family need both family and size")
+        if files:
+            if not (self.training_files and self.validation_files):
+                raise ValueError("instances from files need both training_files and validation_files")
+            trained, validated = (set(map(_origin, _sources(specs))) for specs in (self.training_files, self.validation_files))
+            if common := trained & validated:
+                raise ValueError(f"{len(common)} instances are in both training_files and validation_files, such as {min(common)}")
+        elif abs(self.training_seed - self.validation_seed) < self.limit:
+            raise ValueError(f"training and validation seeds are less than the limit of {self.limit} instances apart")
+        if named:
+            self._kinds()
+        return self
+
+    @property
+    def label(self) -> str | None:
+        """The family, where all instances are of one."""
+        families = {kind.family for kind in self._kinds()} if not self.training_files else set()
+        return families.pop() if len(families) == 1 else None
+
+    def training(self, number: int, size: str | None = None) -> InstanceSource:
+        """The training instance of this number, from 0; behind the limit they begin again.
+
+        Args:
+            number: 0, 1, ...
+            size: another size than that of the section, for instances of one family.
+        """
+        return self._source(self.training_files, self.training_seed, number % self.limit, size)
+
+    def validation(self, number: int) -> InstanceSource:
+        """The validation instance of this number, from 0."""
+        return self._source(self.validation_files, self.validation_seed, number % self.limit, None)
+
+    def validations(self, count: int) -> Iterator[InstanceSource]:
+        """The first validation instances: so many, or all files if they are fewer."""
+        most = len(_sources(self.validation_files)) if self.validation_files else count
+        return (self.validation(number) for number in range(min(count, most)))
+
+    def _kinds(self) -> tuple[Kind, ...]:
+        if self.mixture:
+            return self.mixture
+        assert self.family is not None
+        assert self.size is not None
+        return (Kind(family=self.family, size=self.size, parameters=self.parameters),)
+
+    def _source(self, files: tuple[str, ...], first_seed: int, number: int, size: str | None) -> InstanceSource:
+        if files:
+            sources = _sources(files)
+            turn, place = divmod(number, len(sources))
+            source = sources[place]
+            return replace(source, name=f"{source.name}-turn{turn}") if turn else source
+        kinds = self._kinds()
+        return kinds[number % len(kinds)].source(first_seed + number, size)
+
+
+def _origin(source: InstanceSource) -> str:
+    return source.name if source.path is None else str(Path(source.path).resolve())
+
+
+@lru_cache(maxsize=16)
+def _sources(specs: tuple[str, ...]) -> tuple[InstanceSource, ...]:
+    return tuple(resolve_all(specs))

@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch")
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from revibranch.benchmarks.rows import RunRow
+from revibranch.benchmarks.tailor import BASELINE, LEAST, OWN, judge, split
+from revibranch.cli import main
+from revibranch.gnn.description import read_header
+from revibranch.instances import families
+from revibranch.instances.files import InstanceError, InstanceSource
+
+from .rows import error_row, run_row, timeout_row
+
+
+def sources(count: int) -> list[InstanceSource]:
+    return [InstanceSource(f"p{number}", "own", path=f"/nowhere/p{number}.mps") for number in range(count)]
+
+
+@given(count=st.integers(LEAST, 200), random=st.randoms(use_true_random=False))
+def test_each_instance_is_in_one_part_whatever_the_order(count: int, random: object) -> None:
+    given_sources = sources(count)
+    parts = split(given_sources)
+    together = [*parts.training, *parts.validation, *parts.held_back]
+    assert sorted(source.name for source in together) == sorted(source.name for source in given_sources)
+    assert len(parts.training) > max(len(parts.validation), len(parts.held_back))
+    assert min(len(parts.validation), len(parts.held_back)) >= 2
+    random.shuffle(given_sources)  # type: ignore[attr-defined]
+    assert split(given_sources) == parts
+
+
+def test_too_few_instances_are_refused() -> None:
+    with pytest.raises(InstanceError, match="7 instances are too few"):
+        split(sources(LEAST - 1))
+
+
+def rows(ours: float, theirs: float, count: int = 6) -> list[RunRow]:
+    return [
+        run_row(f"i{number}", policy=policy, solve_seconds=seconds * (1 + number / 10), dual_bound=1.0)
+        for number in range(count)
+        for policy, seconds in ((OWN, ours), (BASELINE, theirs))
+    ]
+
+
+def test_a_policy_is_to_be_used_where_it_is_faster_beyond_doubt() -> None:
+    use, reason = judge(rows(5.0, 10.0), OWN)
+    assert use
+    assert "6 instances" in reason
+    use, reason = judge(rows(10.0, 5.0), OWN)
+    assert not use
+    assert "no gain" in reason
+
+
+def test_a_gain_that_may_be_chance_is_none() -> None:
+    mixed = [row for number, pair in enumerate(((1, 10), (10, 4), (9, 10), (10, 9))) for row in _pair(number, *pair)]
+    use, reason = judge(mixed, OWN)
+    assert not use
+    assert "no gain that is beyond doubt" in reason
+    use, reason = judge(rows(1.0, 10.0, count=1), OWN)
+    assert not use
+    assert "proves nothing" in reason
+
+
+def _pair(number: int, ours: float, theirs: float) -> list[RunRow]:
+    return [run_row(f"i{number}", policy=OWN, solve_seconds=ours), run_row(f"i{number}", policy=BASELINE, solve_seconds=theirs)]
+
+
+def test_faster_does_not_outweigh_what_is_wrong_failed_or_unsolved() -> None:
+    fast = rows(5.0, 10.0)
+    wrong = [*fast[2:], run_row("i0", policy=OWN, objective=2.0, primal_bound=2.0, dual_bound=2.0), fast[1]]
+    assert judge(wrong, OWN)[0] is False
+    assert "contradict" in judge(wrong, OWN)[1]
+    failed = [*fast[2:], error_row("i0", policy=OWN, cause="worker killed"), fast[1]]
+    assert judge(failed, OWN) == (False, "1 of its runs failed, the first with: worker killed")
+    unsolved = [*fast[2:], timeout_row("i0", policy=OWN), fast[1]]
+    assert judge(unsolved, OWN)[0] is False
+    assert "solves 5 instances" in judge(unsolved, OWN)[1]
+
+
+def test_from_a_folder_to_a_verdict(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "own"
+    folder.mkdir()
+    for seed in range(10):
+        families.get("auction").generate("30x120", seed).to_model().writeProblem(str(folder / f"a{seed}.lp"), verbose=False)
+    out = tmp_path / "run"
+    command = ["train", "--instances", str(folder), "--budget", "6s", "--settings", "clean", "--out", str(out)]
+    assert main(command) == 0
+    printed = capsys.readouterr().out
+    assert "| own+guard |" in printed
+    assert BASELINE in printed
+    assert ("Use it: " in printed) != ("Keep SCIP's rule: " in printed)
+    assert read_header(out / "policy.safetensors").description.family is None
+    first = (out / "policy.safetensors").read_bytes()
+    # What is there is not done again, nor overwritten by mistake.
+    assert main(command) == 2
+    assert "holds a run already" in capsys.readouterr().err
+    assert main([*command, "--resume"]) == 0
+    assert (out / "policy.safetensors").read_bytes() == first
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ((), "either a RECIPE or --instances"),
+        (("recipe.toml", "--instances", "x"), "either a RECIPE or --instances"),
+        (("recipe.toml", "--budget", "60m"), "--budget and --settings are for --instances"),
+        (("--instances", "x", "--set", "seed=1"), "are for a RECIPE"),
+        (("--instances", "x", "--budget", "soon"), "'soon' is no time"),
+        (("--instances", "x", "--budget", "0m"), "is no time"),
+        (("--instances", "auction:30x120:0-9"), "trained on files"),
+        (("--instances", "nowhere"), "nowhere"),
+    ],
+)
+def test_wrong_input_is_one_line(
+    options: tuple[str, ...], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", *options]) == 2
+    error = capsys.readouterr().err
+    assert words in error
+    assert "Traceback" not in error
