@@ -15,6 +15,7 @@ unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
 stamp := $(venv)/.installed
 peers_stamp := $(venv)/.peers
+docs_stamp := $(venv)/.docs
 sources := pyproject.toml constraints.txt meson.build csrc/meson.build
 build_tools := meson-python meson ninja cython numpy
 demo_problem := tests/data/demo/setcover-400x750-s1.lp.gz
@@ -39,7 +40,7 @@ results := benchmarks/results/scip-rules
 results_families := setcover:200x300 auction:40x200 independent-set:200 facility:30x20 knapsack:30x4
 results_rules := default relpscost pscost mostinf random inference vanillafullstrong fullstrong
 
-.PHONY: help install demo test test-scip9 test-asan test-all lint bench results clean
+.PHONY: help install demo test test-scip9 test-asan test-all lint docs bench results clean
 
 help: ## show the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -69,6 +70,10 @@ lint: $(stamp) build/typing/revibranch ## check style, formatting and types
 	ruff format --check .
 	mypy --package revibranch
 
+# All pages anew each time: Sphinx says nothing again of pages that it keeps.
+docs: $(docs_stamp) ## build the documentation into build/docs; warnings are errors
+	python -m sphinx --quiet --fresh-env --fail-on-warning --keep-going --doctree-dir build/doctrees docs build/docs
+
 bench: $(stamp) ## measure the speed of the state extraction
 	python -m revibranch.benchmarks.extraction
 
@@ -93,6 +98,10 @@ $(stamp): $(sources)
 # Other implementations that tests compare with, and Ray. Few need them, so only `make test-all` installs them.
 $(peers_stamp): $(stamp)
 	$(call install_editable,constraints.txt) '.[peers,ray]'
+	touch $@
+
+$(docs_stamp): $(stamp)
+	$(call install_editable,constraints.txt) '.[docs]'
 	touch $@
 
 test-scip9 $(scip9)/.installed: export PATH := $(scip9)/bin:$(PATH)

@@ -1,5 +1,7 @@
 """Branching as a Gymnasium environment: ``reset`` and ``step`` around a SCIP solve (extra ``revibranch[gym]``).
 
+One episode::
+
     with BranchingEnv(resolve_all(["setcover:500x1000:0-99"]), reward=-nodes) as environment:
         state, info = environment.reset(seed=0)
         terminated = truncated = False

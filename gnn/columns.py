@@ -21,7 +21,7 @@ LOGARITHMIC_COLUMNS = frozenset(
         "conflict_length_up",
     }
 )
-"""Columns without a natural bound: sign(x) log(1 + |x|) is normalised in place of x."""
+"""Columns without a natural bound: ``sign(x) log(1 + |x|)`` is normalised in place of x."""
 
 MISSING_COLUMNS = frozenset({"incumbent_value", "average_incumbent_value", "root_solution_value"})
 """Columns that are NaN where there is nothing to tell; each brings a flag column along."""
