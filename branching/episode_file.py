@@ -21,7 +21,7 @@ from .tree import SearchTree
 
 __all__ = ["EpisodeError", "read_episode", "write_episode"]
 
-_FORMAT = 2
+_FORMAT = 3
 _TREE = "tree_"
 
 

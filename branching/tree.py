@@ -45,6 +45,7 @@ _COLUMNS: dict[str, str] = {
     "lower_bound": "f8",
     "outcome": "i1",
     "order": "i8",
+    "lp_iterations": "i8",
 }
 
 
@@ -70,6 +71,9 @@ class SearchTree:
     """(N,) int8: ``NodeOutcome``."""
     order: NDArray[np.int64]
     """(N,) int64: place among the processed nodes of the whole solve, from 0; -1 for a node that was never processed."""
+    lp_iterations: NDArray[np.int64]
+    """(N,) int64: simplex iterations of the node's own LPs (SCIPgetNNodeLPIterations): no diving, no strong branching; 0 for a node
+    that was never processed or whose processing did not end."""
 
     def __post_init__(self) -> None:
         for name, dtype in _COLUMNS.items():
@@ -88,8 +92,9 @@ class SearchTree:
         unprocessed = (self.outcome == NodeOutcome.CUT_OFF) | (self.outcome == NodeOutcome.NEVER_PROCESSED)
         possible = bool((self.outcome >= 0).all() and (self.outcome < len(NodeOutcome)).all() and (self.order >= -1).all())
         possible = possible and bool((unprocessed == (self.order < 0)).all() and (processed == np.arange(len(processed))).all())
+        possible = possible and bool((self.lp_iterations >= 0).all())
         if not possible or np.isnan(self.lower_bound).any():
-            raise ValueError("a search tree's outcomes, order or bounds are impossible")
+            raise ValueError("a search tree's outcomes, order, bounds or LP iterations are impossible")
 
     @property
     def n_created(self) -> int:

@@ -135,6 +135,7 @@ typedef int revi_event_hook(SCIP *, SCIP_EVENTHDLR *); /* SCIP_DECL_EVENTINIT an
     X(SCIP_NODE *, SCIPeventGetNode, (SCIP_EVENT *))                                                            \
     /* what the search cost */                                                                                  \
     X(long long, SCIPgetNLPIterations, (SCIP *))                                                                \
+    X(long long, SCIPgetNNodeLPIterations, (SCIP *))                                                            \
     X(long long, SCIPgetNStrongbranchLPIterations, (SCIP *))                                                    \
     X(SCIP_BRANCHRULE **, SCIPgetBranchrules, (SCIP *))                                                         \
     X(int, SCIPgetNBranchrules, (SCIP *))                                                                       \

@@ -129,6 +129,7 @@ cdef extern from "scip_api.h" nogil:
         unsigned long long (*SCIPeventGetType)(SCIP_EVENT*) noexcept nogil
         SCIP_NODE* (*SCIPeventGetNode)(SCIP_EVENT*) noexcept nogil
         long long (*SCIPgetNLPIterations)(SCIP*) noexcept nogil
+        long long (*SCIPgetNNodeLPIterations)(SCIP*) noexcept nogil
         long long (*SCIPgetNStrongbranchLPIterations)(SCIP*) noexcept nogil
         SCIP_BRANCHRULE** (*SCIPgetBranchrules)(SCIP*) noexcept nogil
         int (*SCIPgetNBranchrules)(SCIP*) noexcept nogil

@@ -18,6 +18,7 @@ cdef struct _Node:
     double lower_bound
     int64_t number
     int64_t order
+    int64_t lp_iterations
     int32_t run
     int32_t parent
     int32_t depth
@@ -32,6 +33,7 @@ cdef struct _Log:
     bint in_run, catching
     int failed  # 1: out of memory, 2: a node whose parent was never seen
     int64_t n_nodes, node_capacity, n_processed, place_capacity
+    int64_t iterations_before  # of all nodes' LPs, when the focus node was taken up
     _Node* nodes
     int32_t* places  # place + 1 of a node by its number in this run; 0: not met yet
 
@@ -93,6 +95,7 @@ cdef _Node* _log_node(_Log* log, SCIP* scip, SCIP_NODE* node) noexcept nogil:
         record.run = log.run
         record.depth = scip_api.SCIPnodeGetDepth(node)
         record.order = -1
+        record.lp_iterations = 0
         record.outcome = _IS_NEVER_PROCESSED
         record.parent = -1
         above = scip_api.SCIPnodeGetParent(node)
@@ -155,6 +158,7 @@ cdef int _log_event(SCIP* scip, SCIP_EVENTHDLR* handler, SCIP_EVENT* event, SCIP
     if record == NULL:
         return REVI_OKAY
     if kind == log.focused:
+        log.iterations_before = scip_api.SCIPgetNNodeLPIterations(scip)
         if record.order < 0:
             record.order = log.n_processed
             log.n_processed += 1
@@ -163,6 +167,7 @@ cdef int _log_event(SCIP* scip, SCIP_EVENTHDLR* handler, SCIP_EVENT* event, SCIP
         record.outcome = _IS_CUT_OFF if log.n_nodes == n_before else _IS_GONE
     else:
         _log_gone_children(log, record - log.nodes)
+        record.lp_iterations = scip_api.SCIPgetNNodeLPIterations(scip) - log.iterations_before
         if kind == log.branched:
             record.outcome = _IS_BRANCHED
             return _log_children(log, scip)
@@ -269,7 +274,7 @@ cdef class TreeLog:
             _log_release(self.log)
 
     def columns(self):
-        """Copies of the columns so far: run, number, parent, depth, lower_bound, outcome and order, one entry a node.
+        """Copies of the columns so far, as ``SearchTree`` names them, one entry a node.
 
         Raises:
             MemoryError: there was no room for the tree.
@@ -291,10 +296,10 @@ cdef class TreeLog:
 
 _COLUMN_TYPES = {
     "run": np.int32, "number": np.int64, "parent": np.int32, "depth": np.int32,
-    "lower_bound": np.float64, "outcome": np.int8, "order": np.int64,
+    "lower_bound": np.float64, "outcome": np.int8, "order": np.int64, "lp_iterations": np.int64,
 }
 _NODE_TYPE = np.dtype([
-    ("lower_bound", np.float64), ("number", np.int64), ("order", np.int64),
+    ("lower_bound", np.float64), ("number", np.int64), ("order", np.int64), ("lp_iterations", np.int64),
     ("run", np.int32), ("parent", np.int32), ("depth", np.int32), ("outcome", np.int32),
 ])
 assert _NODE_TYPE.itemsize == sizeof(_Node)

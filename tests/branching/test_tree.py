@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from pyscipopt import SCIP_EVENTTYPE, Eventhdlr, Model
+from pyscipopt import SCIP_EVENTTYPE, SCIP_PARAMSETTING, Eventhdlr, Model
 
 from revibranch.branching._scip import search_counts
 from revibranch.branching.brancher import attach, optimize
@@ -239,8 +239,18 @@ def test_a_solve_that_goes_on_after_limits_ends_with_the_same_tree() -> None:
         stopped.setParam("limits/totalnodes", limit)
         optimize(stopped)
         check(recorder.tree(), stopped)
-    for name in ("number", "parent", "order", "outcome"):
+    for name in ("number", "parent", "order", "outcome", "lp_iterations"):
         np.testing.assert_array_equal(getattr(recorder.tree(), name), getattr(whole, name), err_msg=name)
+
+
+def test_the_nodes_lp_iterations_add_up_to_those_of_the_solve() -> None:
+    model = big()
+    model.setHeuristics(SCIP_PARAMSETTING.OFF)  # diving has LPs of its own
+    tree = recorded(model)
+    assert tree.n_processed > 10
+    assert (tree.lp_iterations[tree.order < 0] == 0).all()
+    assert tree.lp_iterations.sum() == search_counts(model).lp_iterations > 0
+    assert (tree.lp_iterations > 0).sum() > tree.n_processed / 2
 
 
 def test_each_solve_begins_anew() -> None:
@@ -461,6 +471,7 @@ def test_arrays_that_are_no_tree_are_refused() -> None:
         ("order", np.zeros(n, dtype=np.int64), "impossible"),
         ("order", arrays["order"] + 1, "impossible"),
         ("lower_bound", np.full(n, np.nan), "impossible"),
+        ("lp_iterations", np.full(n, -1, dtype=np.int64), "impossible"),
         ("number", arrays["number"].astype(np.float64), "float64"),
         ("depth", arrays["depth"].reshape(1, -1), "dimensions"),
     ]
