@@ -31,9 +31,6 @@ class Hindsight:
     """(d, 2) from that bound to the bound of each child when it had been processed, ``inf`` where the child needed no
     branching itself; NaN where a child was not processed to its end, or where there were not two."""
 
-    iterations: NDArray[np.float64]
-    """(d,) simplex iterations of a child's LPs, mean of the two children; NaN where there were not two."""
-
     @property
     def known(self) -> NDArray[np.bool_]:
         """(d,) where there was something to gain, and both gains are known."""
@@ -61,8 +58,7 @@ def look_back(episode: Episode) -> Hindsight:
     solutions = tree.lower_bound[tree.outcome == NodeOutcome.FEASIBLE]
     optimum = float(min(episode.nodes[:, _PRIMAL_BOUND].min(initial=np.inf), solutions.min(initial=np.inf)))
     bounds = episode.nodes[:, _LP_OBJECTIVE]
-    gains = _children(tree, nodes, _reached(tree)) - bounds[:, None]
-    return Hindsight(optimum, optimum - bounds, gains, _children(tree, nodes, tree.lp_iterations).mean(axis=1))
+    return Hindsight(optimum, optimum - bounds, _children(tree, nodes, _reached(tree)) - bounds[:, None])
 
 
 def _reached(tree: SearchTree) -> NDArray[np.float64]:

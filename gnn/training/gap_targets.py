@@ -17,21 +17,15 @@ from ...branching.hindsight import look_back
 __all__ = ["gap_targets"]
 
 
-def gap_targets(episode: Episode, alpha: float, lp_weight: float) -> NDArray[np.float64]:
-    """What the subtree below each decision costs, (d,), as log2; NaN where hindsight does not know.
-
-    A subtree costs its leaves times what one of them costs. log2 of the leaves is the levels of branching; of one leaf's cost the
-    simplex iterations of the decision's own two children tell.
+def gap_targets(episode: Episode, alpha: float) -> NDArray[np.float64]:
+    """Levels of branching below each decision, (d,); NaN where hindsight does not know.
 
     Args:
         episode: the episode.
         alpha: weight of the levels that the decision's own gains predict; the rest is that of the levels of the subtree which
             it got. Both are log2 of leaves, and their mean is geometric.
-        lp_weight: weight of log2 of the iterations; 0 counts leaves alone.
     """
     # A decision has two children, so its subtree has two leaves at least, unless a limit or a restart came in between.
     leaves = np.maximum(episode.subtree_sizes() + 1.0, 4.0) / 2.0
-    told = look_back(episode)
-    levels = np.exp(alpha * np.log(told.levels()) + (1.0 - alpha) * np.log(np.log2(leaves)))
-    costs: NDArray[np.float64] = levels + lp_weight * np.log2(1.0 + told.iterations)
-    return costs
+    levels: NDArray[np.float64] = np.exp(alpha * np.log(look_back(episode).levels()) + (1.0 - alpha) * np.log(np.log2(leaves)))
+    return levels
