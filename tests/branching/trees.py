@@ -80,7 +80,7 @@ class Told:
         return self.tree.subtree_sizes()[self.tree_node]
 
 
-def told(parent: list[int], bounds: list[float], outcomes: list[NodeOutcome], *, primal: float = np.inf, iterations: list[int] | None = None) -> Any:
+def told(parent: list[int], bounds: list[float], outcomes: list[NodeOutcome], *, primal: float = np.inf) -> Any:
     """An episode whose decisions are the branched nodes, in the tree's order."""
     n = len(parent)
     depth = np.zeros(n, dtype=np.int32)
@@ -96,7 +96,7 @@ def told(parent: list[int], bounds: list[float], outcomes: list[NodeOutcome], *,
         lower_bound=np.array(bounds),
         outcome=np.array(outcomes),
         order=order,
-        lp_iterations=np.zeros(n, dtype=np.int64) if iterations is None else np.array(iterations),
+        lp_iterations=np.zeros(n, dtype=np.int64),
     )
     decisions = np.flatnonzero(np.array(outcomes) == BRANCHED)
     nodes = np.zeros((len(decisions), 12))
