@@ -20,6 +20,7 @@ import click
 import numpy as np
 
 from ..gnn.training.recipe import load_recipe
+from ..gnn.training.run_folder import STATE_NAME
 from ..instances.files import resolve_all
 from .evaluate import evaluate, list_jobs
 from .page import document
@@ -99,7 +100,7 @@ def _train(recipe: Path, runs: Mapping[Path, Sequence[str]], workers: int) -> No
             folder, changes = waiting.popleft()
             command = [sys.executable, "-m", "revibranch", "train", str(recipe), "--out", str(folder), "--workers", "0"]
             command += [part for change in changes for part in ("--set", change)]
-            command += ["--resume"] if (folder / "state.safetensors").exists() else []
+            command += ["--resume"] if (folder / STATE_NAME).exists() else []
             folder.mkdir(parents=True, exist_ok=True)
             with (folder / "output.txt").open("ab") as output:
                 running.append((folder, subprocess.Popen(command, stdout=output, stderr=output)))

@@ -8,8 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
+from ..branching.files import write_atomically
 from ..gnn.training.recipe import Recipe, load_recipe
 from ..gnn.training.reinforcement_recipe import ReinforcementRecipe
+from ..gnn.training.run_folder import take_folder
 from ..gnn.training.train import Budget, Observer, train
 from ..gnn.training.train_reinforcement import ReinforcementObserver, train_reinforcement
 from ..instances.files import InstanceError, InstanceSource
@@ -28,6 +30,7 @@ LEAST = 8
 _MOST_HELD_BACK = 20
 _MOST_VALIDATION = 10
 _MOST_SAMPLES = 20_000
+_PRODUCTS = ("imitation", "reinforced", "policy.safetensors")
 _SHARES = {"validation samples": 0.06, "training samples": 0.29, "imitation": 0.15, "reinforcement": 0.25, "choice": 0.05, "judgement": 0.2}
 """Of the budget. What a part leaves over goes to nobody: it ends sooner."""
 
@@ -139,10 +142,9 @@ def tailor(
     *,
     settings: str = "default",
     workers: int = 1,
+    resume: bool = False,
 ) -> Verdict:
     """Train a policy on instances from files, within a time, and judge it on those that it never saw.
-
-    What ``out`` holds of an earlier attempt is gone on with.
 
     Args:
         sources: the instances, all from files.
@@ -151,10 +153,11 @@ def tailor(
         observer: is told of the progress.
         settings: name of the set of SCIP parameters to solve with.
         workers: processes, at least one.
+        resume: go on with what ``out`` holds of an earlier attempt.
 
     Raises:
         InstanceError: the instances are too few, or not from files.
-        TrainingError: no instance needs branching, or the time is too short for a single sample.
+        TrainingError: ``out`` holds a run already and ``resume`` is False, no instance needs branching, or the time is too short for a single sample.
         Interrupted: stopped by a signal.
         OSError: something cannot be written.
     """
@@ -162,7 +165,7 @@ def tailor(
     if any(source.path is None for source in sources):
         raise InstanceError("a policy of one's own is trained on files: `revibranch generate` writes those of a family")
     share = {part: seconds * of for part, of in _SHARES.items()}
-    out.mkdir(parents=True, exist_ok=True)
+    take_folder(out, _PRODUCTS, resume=resume)
     observer.say(f"{len(parts.training)} instances to train on, {len(parts.validation)} to validate, {len(parts.held_back)} held back")
     common = _COMMON.format(training=_paths(parts.training), validation=_paths(parts.validation))
 
@@ -196,7 +199,7 @@ def tailor(
     rows = _run(parts.validation, candidates, settings, limit("choice", 2 * len(parts.validation)), out / "validation.parquet", workers)
     chosen = _better(rows, candidates)
     checkpoint = out / "policy.safetensors"
-    checkpoint.write_bytes(Path(chosen).read_bytes())
+    write_atomically(checkpoint, Path(chosen).read_bytes())
     observer.say(f"{Path(chosen).stem} it is; against SCIP's default, on the instances held back")
     policy = f"{checkpoint}+guard"
     rows = _run(

@@ -17,6 +17,7 @@ from .learners import LEARNERS
 from .reinforcement_recipe import ReinforcementRecipe
 from .replay import Replay, store
 from .reports import ValidationReport
+from .run_folder import STATE_NAME
 from .state import StateError, adam_tensors, load_state, restore_adam, save_state
 
 __all__ = ["RunState"]
@@ -56,7 +57,6 @@ class RunState:
         """What the first round's rollouts use where the network's own head is still random; None: the network."""
         self.mean = BranchingNetwork(recipe.network) if recipe.learning.averaging else None
         """The running mean of the network's weights."""
-        self.started = start is not None
         self._start_digest = None if start is None else _digest(start)
         if start is not None:
             self._start_from(start)
@@ -66,7 +66,7 @@ class RunState:
         self.best: dict[str, torch.Tensor] = {}
         self.validations: list[ValidationReport] = []
         self.round = self.decisions = self.episodes = self.step = self.validated = 0
-        self.warm = self.started
+        self.warm = start is not None
         """Whether the input normalisation is fitted."""
         self.finished = False
 
@@ -150,7 +150,7 @@ class RunState:
             "episodes": numbers,
             "validations": [asdict(report) for report in self.validations],
         }
-        save_state(out / "state.safetensors", tensors, facts)
+        save_state(out / STATE_NAME, tensors, facts)
         kept = {_episode_path(folder, number) for number in numbers}
         for path in folder.glob("*.npz"):
             if path not in kept:
@@ -162,7 +162,7 @@ class RunState:
         Raises:
             StateError: it is missing, damaged, or of another recipe.
         """
-        path = out / "state.safetensors"
+        path = out / STATE_NAME
         tensors, facts = load_state(path)
         if facts.get("run") != self._identity():
             raise StateError(f"training state {path} belongs to another recipe")

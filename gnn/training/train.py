@@ -14,10 +14,9 @@ from .errors import TrainingError
 from .imitation import EpochReport, Imitation
 from .provenance import source_commit
 from .recipe import Recipe
+from .run_folder import STATE_NAME, take_folder
 
 __all__ = ["Budget", "Observer", "Result", "train"]
-
-_STATE = "state.safetensors"
 
 
 class Observer(Protocol):
@@ -87,10 +86,8 @@ def train(
         Interrupted: stopped by a signal; ``resume`` goes on.
         OSError: something cannot be written.
     """
-    state = out / _STATE
-    if not resume and any(place.exists() for place in (state, out / "samples", out / f"{recipe.name}.safetensors")):
-        raise TrainingError(f"{out} holds a run already: --resume goes on with it, --out chooses another folder")
-    out.mkdir(parents=True, exist_ok=True)
+    state, checkpoint = out / STATE_NAME, out / f"{recipe.name}.safetensors"
+    take_folder(out, ["samples", checkpoint.name], resume=resume)
     (out / "recipe.toml").write_text(text, encoding="utf-8")
 
     sets: dict[Purpose, SampleSet] = {}
@@ -121,7 +118,6 @@ def train(
     )
     network = learner.run(resume=resume and state.exists())
     description = _describe(recipe, text, sets, learner.best)
-    checkpoint = out / f"{recipe.name}.safetensors"
     save_checkpoint(checkpoint, network, description)
     return Result(checkpoint, description, learner.best)
 

@@ -12,17 +12,16 @@ from ...branching._scip import scip_version
 from ..checkpoint import load_checkpoint, save_checkpoint
 from ..description import Description
 from ..pretrained import pretrained_names, pretrained_path
-from .errors import TrainingError
 from .provenance import source_commit
 from .reinforcement import Reinforcement
 from .reinforcement_recipe import ReinforcementRecipe
 from .reports import RoundReport, ValidationReport
 from .rollout import roll_out
+from .run_folder import STATE_NAME, take_folder
 from .workers import open_tasks
 
 __all__ = ["ReinforcementObserver", "ReinforcementResult", "train_reinforcement"]
 
-_STATE = "state.safetensors"
 _LOG = "log.jsonl"
 
 
@@ -78,10 +77,8 @@ def train_reinforcement(
         Interrupted: stopped by a signal; ``resume`` goes on.
         OSError: something cannot be written.
     """
-    state, checkpoint = out / _STATE, out / f"{recipe.name}.safetensors"
-    if not resume and (state.exists() or checkpoint.exists()):
-        raise TrainingError(f"{out} holds a run already: --resume goes on with it, --out chooses another folder")
-    out.mkdir(parents=True, exist_ok=True)
+    state, checkpoint = out / STATE_NAME, out / f"{recipe.name}.safetensors"
+    take_folder(out, [checkpoint.name], resume=resume)
     (out / "recipe.toml").write_text(text, encoding="utf-8")
     start = None if recipe.start is None else load_checkpoint(_start_path(recipe.start))[0]
     pool = open_tasks(roll_out, workers, timeout=10 * recipe.rollout.time_limit + 60)

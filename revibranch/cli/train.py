@@ -133,10 +133,8 @@ def _tailor(context: click.Context, spec: str, seconds: float, settings: str, ou
         from ..gnn.training.interruption import Interrupted
         from ..instances.files import InstanceError, resolve
     with wrong_input(TrainingError, InstanceError, OSError), Display() as display:
-        if out.exists() and any(out.iterdir()) and not resume:
-            raise TrainingError(f"{out} holds a run already: --resume goes on with it, --out chooses another folder")
         try:
-            verdict = tailor(resolve(spec), out, seconds, display, settings=settings, workers=max(1, workers))
+            verdict = tailor(resolve(spec), out, seconds, display, settings=settings, workers=max(1, workers), resume=resume)
         except Interrupted as stop:
             display.say(f"{stop}; --resume goes on")
             context.exit(128 + stop.number)
