@@ -80,7 +80,6 @@ time_limit = {limit}
 batch = 32
 updates_per_decision = 0.2
 learning_rate = 1e-3
-averaging = 0.99
 
 [replay]
 megabytes = 2000
@@ -157,7 +156,8 @@ def tailor(
 
     Raises:
         InstanceError: the instances are too few, or not from files.
-        TrainingError: ``out`` holds a run already and ``resume`` is False, no instance needs branching, or the time is too short for a single sample.
+        TrainingError: ``out`` holds a run already and ``resume`` is False, no instance needs branching, or the time is too short
+            for a single sample.
         Interrupted: stopped by a signal.
         OSError: something cannot be written.
     """
