@@ -63,7 +63,7 @@ def compare_lists(
 
 
 @click.command()
-@click.option("--policy", default="setcover-small", show_default=True, help="Pretrained policy or checkpoint file.")
+@click.option("--policy", default="setcover", show_default=True, help="Pretrained policy or checkpoint file.")
 @click.option("--family", default="setcover", show_default=True)
 @click.option("--size", default="300x600", show_default=True)
 @click.option("--seed", default=0, show_default=True, help="First seed of the instances.")

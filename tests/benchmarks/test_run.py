@@ -208,10 +208,10 @@ def test_model_is_freed_after_its_run(policy: str | Policy) -> None:
 @pytest.mark.parametrize(
     ("text", "kinds"),
     [
-        ("setcover-small", ()),
-        ("setcover-small+guard", (GuardedPolicy,)),
-        ("setcover-small+nodes", (ShortlistPolicy,)),
-        ("setcover-small+guard+nodes", (GuardedPolicy, ShortlistPolicy)),
+        ("setcover", ()),
+        ("setcover+guard", (GuardedPolicy,)),
+        ("setcover+nodes", (ShortlistPolicy,)),
+        ("setcover+guard+nodes", (GuardedPolicy, ShortlistPolicy)),
     ],
 )
 def test_what_is_named_behind_a_policy_stands_around_it(text: str, kinds: tuple[type[Policy], ...]) -> None:
@@ -223,7 +223,7 @@ def test_what_is_named_behind_a_policy_stands_around_it(text: str, kinds: tuple[
     assert not isinstance(policy, (GuardedPolicy, ShortlistPolicy))
 
 
-@pytest.mark.parametrize("text", ["setcover-small+gard", "+guard"])
+@pytest.mark.parametrize("text", ["setcover+gard", "+guard"])
 def test_what_cannot_stand_behind_a_policy_is_refused(text: str) -> None:
     with pytest.raises((ValueError, OSError)):
         load(text)

@@ -103,9 +103,9 @@ def test_certain_classes_neither_overflow_nor_leave_their_centres(classes: int) 
 
 
 def test_without_classes_a_checkpoint_from_before_them_scores_as_torch_does() -> None:
-    header, tensors = read_checkpoint(pretrained_path("setcover-small"))
+    header, tensors = read_checkpoint(pretrained_path("knapsack"))
     assert (header.config.classes, tensors["decoder.score.2.weight"].shape) == (0, (1, header.config.width))
-    network, _ = load_checkpoint(pretrained_path("setcover-small"))
+    network, _ = load_checkpoint(pretrained_path("knapsack"))
     native, reference = NativePolicy(header.config, tensors), NetworkPolicy(network)
     for state in golden_states():
         assert_close(native.score(state, ()), reference.score(state, ()))

@@ -22,7 +22,7 @@ def build(family: str, size: str, seed: int, settings: str = "clean") -> Model:
     return model
 
 
-SHIPPED = [("setcover-small", "setcover", "300x600"), ("auction", "auction", "75x375"), ("knapsack", "knapsack", "30x4")]
+SHIPPED = [("setcover", "setcover", "300x600"), ("auction", "auction", "75x375"), ("knapsack", "knapsack", "30x4")]
 
 
 def handovers(seeds: range, policy: str, family: str, size: str) -> int:
@@ -72,7 +72,7 @@ def test_mode_that_buys_nodes_puts_the_shortlist_inside_the_guard() -> None:
     counts = []
     for mode in ("time", "nodes"):
         model = build("setcover", "300x600", 7)
-        brancher = revibranch.include(model, "setcover-small", mode=mode, strict=True)
+        brancher = revibranch.include(model, "setcover", mode=mode, strict=True)
         revibranch.optimize(model)
         counts.append(model.getNTotalNodes())
     assert counts[1] < counts[0]
