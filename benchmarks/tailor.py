@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 from ..branching.files import write_atomically
+from ..gnn.training.errors import TrainingError
 from ..gnn.training.recipe import Recipe, load_recipe
 from ..gnn.training.reinforcement_recipe import ReinforcementRecipe
 from ..gnn.training.run_folder import take_folder
@@ -19,7 +21,7 @@ from .evaluate import evaluate, list_jobs, wrong_results
 from .pool import ProcessPool
 from .rows import RunRow
 from .statistics import METRICS, Comparison, compare, solved
-from .store import RunStore, read_rows
+from .store import RunStore, read_rows, require_pyarrow
 
 __all__ = ["BASELINE", "LEAST", "OWN", "Parts", "TailorObserver", "Verdict", "judge", "split", "tailor"]
 
@@ -30,7 +32,7 @@ LEAST = 8
 _MOST_HELD_BACK = 20
 _MOST_VALIDATION = 10
 _MOST_SAMPLES = 20_000
-_PRODUCTS = ("imitation", "reinforced", "policy.safetensors")
+_PLAN = "plan.json"
 _SHARES = {"validation samples": 0.06, "training samples": 0.29, "imitation": 0.15, "reinforcement": 0.25, "choice": 0.05, "judgement": 0.2}
 """Of the budget. What a part leaves over goes to nobody: it ends sooner."""
 
@@ -143,7 +145,9 @@ def tailor(
     workers: int = 1,
     resume: bool = False,
 ) -> Verdict:
-    """Train a policy on instances from files, within a time, and judge it on those that it never saw.
+    """Train a policy on instances from files, in about a given time, and judge it on those that it never saw.
+
+    A solve or a round that runs when a part's time is up is waited for.
 
     Args:
         sources: the instances, all from files.
@@ -152,28 +156,31 @@ def tailor(
         observer: is told of the progress.
         settings: name of the set of SCIP parameters to solve with.
         workers: processes, at least one.
-        resume: go on with what ``out`` holds of an earlier attempt.
+        resume: go on with what ``out`` holds of an earlier attempt at the same: instances, seconds and settings.
 
     Raises:
         InstanceError: the instances are too few, or not from files.
-        TrainingError: ``out`` holds a run already and ``resume`` is False, no instance needs branching, or the time is too short
-            for a single sample.
+        TrainingError: ``out`` holds a run already and ``resume`` is False, or one of other instances, time or settings; or no
+            instance gave a sample.
+        StoreError: pyarrow is not installed, or a file of runs in ``out`` is damaged.
         Interrupted: stopped by a signal.
         OSError: something cannot be written.
     """
-    parts = split(sources)
     if any(source.path is None for source in sources):
         raise InstanceError("a policy of one's own is trained on files: `revibranch generate` writes those of a family")
+    parts = split(sources)
+    require_pyarrow()  # now, not when everything is trained
+    take_folder(out, [_PLAN], resume=resume)
+    _keep_to(out / _PLAN, parts, seconds, settings)
     share = {part: seconds * of for part, of in _SHARES.items()}
-    take_folder(out, _PRODUCTS, resume=resume)
     observer.say(f"{len(parts.training)} instances to train on, {len(parts.validation)} to validate, {len(parts.held_back)} held back")
-    common = _COMMON.format(training=_paths(parts.training), validation=_paths(parts.validation))
+    common = _COMMON.format(training=_toml(parts.training), validation=_toml(parts.validation))
 
     def limit(part: str, rounds: float) -> float:
         """CPU seconds of a solve such that the part has time for so many."""
         return round(max(1.0, share[part] * workers / rounds), 1)
 
-    text = _IMITATION.format(common=common, most=_MOST_SAMPLES, settings=settings, limit=limit("training samples", 5 * workers))
+    text = _IMITATION.format(common=common, most=_MOST_SAMPLES, settings=settings, limit=limit("training samples", 20 * workers))
     imitation = out / "imitation" / "imitation.safetensors"
     if not imitation.exists():
         observer.say("imitation of strong branching")
@@ -208,6 +215,31 @@ def tailor(
     use, reason = judge(rows, policy)
     named = tuple(replace(row, policy=OWN) if row.policy == policy else row for row in rows)
     return Verdict(checkpoint, use, reason, named)
+
+
+def _keep_to(path: Path, parts: Parts, seconds: float, settings: str) -> None:
+    """Write down what is for what, or see that it is still the same: what was held back must not be trained on later.
+
+    Raises:
+        TrainingError: it is not.
+    """
+    plan = {
+        "seconds": seconds,
+        "settings": settings,
+        "training": _paths(parts.training),
+        "validation": _paths(parts.validation),
+        "held_back": _paths(parts.held_back),
+    }
+    if not path.exists():
+        write_atomically(path, (json.dumps(plan, indent=1) + "\n").encode())
+        return
+    try:
+        before = json.loads(path.read_text(encoding="utf-8"))
+        changed = [name for name, value in plan.items() if before[name] != value]
+    except (ValueError, LookupError, TypeError) as error:
+        raise TrainingError(f"{path} is damaged: {error}") from error
+    if changed:
+        raise TrainingError(f"{path.parent} holds a run with other {', '.join(changed)}: repeat them, or choose another folder with --out")
 
 
 def judge(rows: Sequence[RunRow], policy: str, baseline: str = BASELINE) -> tuple[bool, str]:
@@ -269,8 +301,12 @@ def _written(path: Path, text: str) -> Recipe | ReinforcementRecipe:
     return load_recipe(path)
 
 
-def _paths(sources: Sequence[InstanceSource]) -> str:
-    return "[" + ", ".join(_quoted(str(Path(source.path or "").resolve())) for source in sources) + "]"
+def _paths(sources: Sequence[InstanceSource]) -> list[str]:
+    return [str(Path(source.path or "").resolve()) for source in sources]
+
+
+def _toml(sources: Sequence[InstanceSource]) -> str:
+    return "[" + ", ".join(map(_quoted, _paths(sources))) + "]"
 
 
 def _quoted(text: str) -> str:

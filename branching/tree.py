@@ -73,7 +73,7 @@ class SearchTree:
     """(N,) int64: place among the processed nodes of the whole solve, from 0; -1 for a node that was never processed."""
     lp_iterations: NDArray[np.int64]
     """(N,) int64: simplex iterations of the node's own LPs (SCIPgetNNodeLPIterations): no diving, no strong branching; 0 for a node
-    that was never processed or whose processing did not end."""
+    that was never processed or whose processing did not end. Of a node that was interrupted and taken up again, the last part."""
 
     def __post_init__(self) -> None:
         for name, dtype in _COLUMNS.items():

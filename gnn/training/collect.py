@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Literal
+from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +40,7 @@ Purpose = Literal["training", "validation"]
 
 _SUM_EPSILON = 1e-6
 _HOPELESS = 50
+_PATIENCE = 10
 _FRAC, _DOWN, _UP = (variable_column_names().index(name) for name in ("solution_frac", "pseudocost_down", "pseudocost_up"))
 
 
@@ -158,8 +160,8 @@ def collect(
         folder: where the episodes lie or will lie.
         purpose: which instances, and how many samples.
         workers: processes; 0 solves in this one.
-        seconds: wall seconds after which the first sample or more must do, with no error if they are fewer than the goal; how many
-            they are, depends on the machine.
+        seconds: wall seconds after which what is there must do, with no error if it is less than the goal; how much that is,
+            depends on the machine. Where there is nothing yet, the first ``_PATIENCE`` instances are waited for.
         on_report: called once an instance, as they end.
 
     Returns:
@@ -172,7 +174,6 @@ def collect(
     instance_of = recipe.instances.training if purpose == "training" else recipe.instances.validation
     goal = recipe.samples.training if purpose == "training" else recipe.samples.validation
     folder.mkdir(parents=True, exist_ok=True)
-    fingerprint = _fingerprint(recipe)
     reports: dict[int, SolveReport] = {}
     deadline = math.inf if seconds is None else monotonic() + seconds
 
@@ -196,6 +197,7 @@ def collect(
     for number in range(recipe.instances.limit):
         instance = instance_of(number)
         path = _episode_path(folder, instance)
+        fingerprint = _fingerprint(recipe, instance)
         report = _reusable(path, number, instance, fingerprint) if path.exists() else None
         if report is None:
             entropy = (recipe.seed, instance.seed if instance.seed is not None else number)
@@ -219,7 +221,7 @@ def collect(
         if len(reports) == _HOPELESS and not any(report.samples for report in reports.values()):
             raise TrainingError(f"the first {_HOPELESS} {purpose} instances gave no sample: {report.error or 'too small a size?'}")
         last = complete()
-        if last is None and monotonic() > deadline and any(report.samples for report in reports.values()):
+        if last is None and monotonic() > deadline and (len(reports) >= _PATIENCE or any(report.samples for report in reports.values())):
             break
     outcomes.close()
     needed = sorted(reports) if last is None else range(last + 1)
@@ -227,7 +229,8 @@ def collect(
 
 
 def _episode_path(folder: Path, instance: InstanceSource) -> Path:
-    return folder / f"{instance.name}.npz"
+    # The name of a file may hold its path, where another file has the same stem.
+    return folder / f"{quote(instance.name, safe='')}.npz"
 
 
 def _solve(task: _Task) -> SolveReport:
@@ -266,10 +269,10 @@ def _reusable(path: Path, number: int, instance: InstanceSource, fingerprint: st
     return SolveReport(number, instance.name, len(episode.samples), len(episode), reused=True)
 
 
-def _fingerprint(recipe: Recipe) -> str:
+def _fingerprint(recipe: Recipe, instance: InstanceSource) -> str:
     """Of all that decides what is in an episode; the numbers of samples and instances do not."""
     parts = (
-        recipe.instances.model_dump_json(exclude={"training_seed", "validation_seed", "limit"}),
+        repr(instance),
         recipe.samples.model_dump_json(exclude={"training", "validation"}),
         str(recipe.seed),
     )

@@ -69,8 +69,8 @@ class Imitation:
         training: its samples.
         validation: samples of other instances.
         state_path: where the state is written.
-        seconds: wall seconds from the start of ``run`` after which the training ends early, its learning rate at the end of its
-            cycle all the same; how far it comes, depends on the machine.
+        seconds: wall seconds of training, those before a resumption included, after which it ends early, its learning rate at the
+            end of its cycle all the same; how far it comes, depends on the machine.
         on_epoch: called after every epoch.
         on_step: called after every gradient step with its number from 1, the number of all steps, and the loss.
     """
@@ -136,7 +136,6 @@ class Imitation:
             else:
                 self.network.fit_normalisation(self.training.states())
             written = monotonic()
-            self._finished = self._step >= self.steps
             while not self._finished:
                 self._train_epoch_step()
                 ended = self._step % self._per_epoch == 0 or self._finished
@@ -145,7 +144,7 @@ class Imitation:
                 if signals.received is not None or ended or monotonic() - written > _STATE_SECONDS:
                     self._save()
                     written = monotonic()
-                if signals.received is not None and not self._finished:
+                if signals.received is not None:
                     raise Interrupted(signals.received)
         self.network.load_state_dict(self._best)
         return self.network.eval()
@@ -220,6 +219,8 @@ class Imitation:
         facts = {
             "run": self._identity(),
             "step": self._step,
+            "finished": self._finished,
+            "seconds": monotonic() - self._began,
             "epoch_loss": self._epoch_loss,
             "reports": [asdict(report) for report in self.reports],
         }
@@ -236,7 +237,8 @@ class Imitation:
         self.network.load_state_dict(parts["network"])
         self._best = parts["best"]
         restore_adam(self.network, self._optimiser, tensors)
-        self._step, self._epoch_loss = facts["step"], facts["epoch_loss"]
+        self._step, self._epoch_loss, self._finished = facts["step"], facts["epoch_loss"], facts["finished"]
+        self._began = monotonic() - facts["seconds"]
         names = [field.name for field in fields(EpochReport)]
         self.reports = [EpochReport(**{name: report[name] for name in names}) for report in facts["reports"]]
 

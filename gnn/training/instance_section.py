@@ -83,6 +83,8 @@ class InstanceSettings(Section):
         if files:
             if not (self.training_files and self.validation_files):
                 raise ValueError("instances from files need both training_files and validation_files")
+            if seeds := self.model_fields_set & {"training_seed", "validation_seed"}:
+                raise ValueError(f"instances from files have no seeds: leave out {min(seeds)}")
             trained, validated = (set(map(_origin, _sources(specs))) for specs in (self.training_files, self.validation_files))
             if common := trained & validated:
                 raise ValueError(f"{len(common)} instances are in both training_files and validation_files, such as {min(common)}")

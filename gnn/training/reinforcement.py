@@ -51,8 +51,8 @@ class Reinforcement:
         out: folder of the state and of the replay's episodes.
         pool: where rollouts run.
         start: the network to start from; None for random weights.
-        seconds: wall seconds from the start of ``run`` after which the budget counts as used up; how far it comes, depends on the
-            machine.
+        seconds: wall seconds of training, those before a resumption included, after which the budget counts as used up; how far it
+            comes, depends on the machine.
         on_round: called after every round.
         on_validation: called after every validation.
         on_lost: called with the instance's name and the cause for every episode that was lost.
@@ -88,8 +88,8 @@ class Reinforcement:
 
     @property
     def best(self) -> ValidationReport:
-        """The validation whose weights ``run`` returns: the one of the fewest nodes."""
-        return min(self.state.validations, key=lambda report: report.nodes)
+        """The validation whose weights ``run`` returns: the first of the best."""
+        return min(self.state.validations, key=lambda report: report.rank)
 
     def run(self, *, resume: bool = False) -> BranchingNetwork:
         """Train to the end of the budget.
@@ -111,12 +111,13 @@ class Reinforcement:
         with Signals() as signals:
             if resume:
                 self.state.load(self.out)
+                self._began -= self.state.seconds
             while not self.state.finished:
                 self._round(signals)
                 patience = min(self._save_seconds / _STATE_SHARE, _STATE_SECONDS)
                 if self.state.finished or signals.received is not None or monotonic() - self._written >= patience:
                     self._save()
-                if signals.received is not None and not self.state.finished:
+                if signals.received is not None:
                     raise Interrupted(signals.received)
         network = self.state.network
         network.load_state_dict(self.state.best)
@@ -309,7 +310,7 @@ class Reinforcement:
         for outcome in self._pool.run(tasks, self._weights(state.validated_network)):
             self._take(outcome, results)
         report = ValidationReport.of(state.decisions, [result for _, result in sorted(results.items())])
-        if not state.validations or report.nodes < self.best.nodes:
+        if not state.validations or report.rank < self.best.rank:
             state.best = {name: tensor.detach().clone() for name, tensor in state.validated_network.state_dict().items()}
         state.validations.append(report)
         state.validated = state.decisions
@@ -318,6 +319,7 @@ class Reinforcement:
 
     def _save(self) -> None:
         began = monotonic()
+        self.state.seconds = began - self._began
         self.state.save(self.out)
         self._written = monotonic()
         self._save_seconds = self._written - began

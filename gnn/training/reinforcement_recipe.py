@@ -101,7 +101,7 @@ class ReplaySettings(Section):
 
 
 class ValidationSettings(Section):
-    """Greedy solves of fixed instances; the weights that take the fewest nodes are kept."""
+    """Greedy solves of fixed instances; the weights that solve the most of them are kept, of equals those of the fewest nodes."""
 
     instances: Positive = 20
     every: Positive = 2000

@@ -24,7 +24,7 @@ __all__ = ["RunState"]
 
 _CRITIC_CLASSES = 32
 _MEAN_STEPS = 10  # of which the mean consists at first, so that the random weights are soon forgotten
-_COUNTERS = ("round", "decisions", "episodes", "step", "validated", "warm", "finished")
+_COUNTERS = ("round", "decisions", "episodes", "step", "validated", "warm", "finished", "seconds")
 
 
 class RunState:
@@ -69,6 +69,8 @@ class RunState:
         self.warm = start is not None
         """Whether the input normalisation is fitted."""
         self.finished = False
+        self.seconds = 0.0
+        """Wall seconds of training until the state was written."""
 
     def networks(self) -> Iterator[BranchingNetwork]:
         """Those that learn."""

@@ -73,7 +73,7 @@ class RoundReport:
 
 @dataclass(frozen=True, slots=True)
 class ValidationReport:
-    """Greedy solves of the validation instances; those that hit the node limit count with what they reached."""
+    """Greedy solves of the validation instances; those that hit a limit count with what they reached."""
 
     decisions: int
     """Of all training episodes when it was made."""
@@ -82,8 +82,13 @@ class ValidationReport:
     lp_iterations: float
     """Shifted geometric mean, shift 100."""
     unsolved: int
-    """Instances at the node limit."""
+    """Instances at the node limit, or at that of time."""
     instances: int
+
+    @property
+    def rank(self) -> tuple[int, float]:
+        """The lower, the better: unsolved instances first, for their nodes count only as far as they came, then nodes."""
+        return self.unsolved, self.nodes
 
     @classmethod
     def of(cls, decisions: int, results: Sequence[RolloutResult]) -> ValidationReport:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
 
+from ...branching.files import write_atomically
 from ..checkpoint import Description, save_checkpoint
 from .batches import SampleSet
 from .collect import Purpose, SolveReport, collect
@@ -22,8 +23,8 @@ __all__ = ["Budget", "Observer", "Result", "train"]
 class Observer(Protocol):
     """Who is told how a training goes on."""
 
-    def collecting(self, purpose: Purpose, goal: int) -> None:
-        """Collection begins."""
+    def collecting(self, purpose: Purpose, goal: int | None) -> None:
+        """Collection begins; the number of samples it is to find, None for as many as there is time for."""
 
     def collected(self, report: SolveReport) -> None:
         """An instance is done."""
@@ -91,15 +92,24 @@ def train(
     (out / "recipe.toml").write_text(text, encoding="utf-8")
 
     sets: dict[Purpose, SampleSet] = {}
+    listing = out / "samples.json"
+    # What there was time for is decided once: a resumed training must find the same samples.
+    listed = json.loads(listing.read_text(encoding="utf-8")) if budget is not None and resume and state.exists() else {}
     goals: dict[Purpose, int] = {"validation": recipe.samples.validation, "training": recipe.samples.training}
     for purpose, goal in goals.items():
-        observer.collecting(purpose, goal)
         folder = (samples or out / "samples") / purpose
+        if purpose in listed:
+            sets[purpose] = SampleSet([folder / name for name in listed[purpose]], recipe.network.history_length)
+            continue
+        observer.collecting(purpose, goal if budget is None else None)
         seconds = None if budget is None else {"training": budget.training, "validation": budget.validation}[purpose]
         shards = collect(recipe, folder, purpose, workers=workers, seconds=seconds, on_report=observer.collected)
         if not shards:
             raise TrainingError(f"the {purpose} instances gave no sample: they need too little branching")
         sets[purpose] = SampleSet(shards, recipe.network.history_length)
+        listed[purpose] = [shard.name for shard in shards]
+    if budget is not None:
+        write_atomically(listing, (json.dumps(listed, indent=1) + "\n").encode())
 
     def ended(report: EpochReport) -> None:
         content = json.dumps([asdict(epoch) for epoch in learner.reports], indent=1)

@@ -28,8 +28,8 @@ _LOG = "log.jsonl"
 class ReinforcementObserver(Protocol):
     """Who is told how a training goes on."""
 
-    def rollouts(self, decisions: int) -> None:
-        """The training begins; its budget of decisions."""
+    def rollouts(self, decisions: int | None) -> None:
+        """The training begins; its budget of decisions, None where time limits it."""
 
     def round_ended(self, report: RoundReport) -> None:
         """A round is done."""
@@ -103,7 +103,7 @@ def train_reinforcement(
             on_validation=validated,
             on_lost=observer.lost,
         )
-        observer.rollouts(recipe.rollout.decisions)
+        observer.rollouts(recipe.rollout.decisions if seconds is None else None)
         network = learner.run(resume=resume and state.exists())
     finally:
         pool.close()

@@ -32,7 +32,7 @@ _COMMANDS = {
     "generate": "Write random instances of a problem family.",
     "evaluate": "Run policies and SCIP's rules on many instances and seeds.",
     "report": "Show tables, tests and figures of an evaluation.",
-    "train": "Train a policy from a recipe.",
+    "train": "Train a policy, from a recipe or on a folder of instances.",
     "doctor": "Say what is installed, and whether it works.",
 }
 

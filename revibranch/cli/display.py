@@ -46,11 +46,11 @@ class Display:
         """One line."""
         self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
-    def collecting(self, purpose: str, goal: int) -> None:
-        """Collection begins."""
+    def collecting(self, purpose: str, goal: int | None) -> None:
+        """Collection begins; None for as many samples as there is time for."""
         self._purpose, self._samples = purpose, 0
         self._begin(f"{purpose} samples", goal)
-        self.say(f"collecting {goal} {purpose} samples")
+        self.say(f"collecting {purpose} samples" if goal is None else f"collecting {goal} {purpose} samples")
 
     def collected(self, report: SolveReport) -> None:
         """An instance is done."""
@@ -79,7 +79,7 @@ class Display:
             f"acc@1 {report.accuracy_1:.3f}, acc@5 {report.accuracy_5:.3f}"
         )
 
-    def rollouts(self, decisions: int) -> None:
+    def rollouts(self, decisions: int | None) -> None:
         """Reinforcement learning begins."""
         self._begin("decisions", decisions)
 
@@ -104,7 +104,7 @@ class Display:
         """An episode was lost."""
         self.say(f"{instance} is lost: {cause}")
 
-    def _begin(self, description: str, total: int) -> None:
+    def _begin(self, description: str, total: int | None) -> None:
         if self._task is not None:
             self._progress.remove_task(self._task)
         self._task = self._progress.add_task(description, total=total, note="")

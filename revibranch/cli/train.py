@@ -71,11 +71,11 @@ def train(
 ) -> None:
     """Train a policy as RECIPE says, by imitation or by reinforcement learning, and write NAME.safetensors.
 
-    Ctrl-C and SIGTERM stop it; --resume goes on, and ends with the same weights as a run that was never stopped.
+    Ctrl-C and SIGTERM stop it; with a RECIPE --resume goes on, and ends with the same weights as a run that was never stopped.
 
     With --instances and no RECIPE: split your instances in three, imitate strong branching and reinforce within --budget, and
     judge the better of the two policies, under the guard, against SCIP's default on the instances that were held back. It writes
-    policy.safetensors and says whether to use it. How far it comes depends on the machine.
+    policy.safetensors and says whether to use it. How far it comes depends on the machine; --resume goes on with the same options.
     """
     if (recipe is None) == (instances is None):
         raise click.UsageError("give either a RECIPE or --instances")
@@ -128,11 +128,13 @@ def _tailor(context: click.Context, spec: str, seconds: float, settings: str, ou
     with _extras():
         from ..benchmarks.page import document
         from ..benchmarks.report import build_report
+        from ..benchmarks.store import StoreError
         from ..benchmarks.tailor import BASELINE, tailor
+        from ..gnn.description import CheckpointError
         from ..gnn.training.errors import TrainingError
         from ..gnn.training.interruption import Interrupted
         from ..instances.files import InstanceError, resolve
-    with wrong_input(TrainingError, InstanceError, OSError), Display() as display:
+    with wrong_input(TrainingError, InstanceError, StoreError, CheckpointError, OSError), Display() as display:
         try:
             verdict = tailor(resolve(spec), out, seconds, display, settings=settings, workers=max(1, workers), resume=resume)
         except Interrupted as stop:

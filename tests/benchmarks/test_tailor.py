@@ -102,6 +102,15 @@ def test_from_a_folder_to_a_verdict(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "holds a run already" in capsys.readouterr().err
     assert main([*command, "--resume"]) == 0
     assert (out / "policy.safetensors").read_bytes() == first
+    # Nor is anything gone on with that was made for other instances: what was held back might have been trained on.
+    (folder / "a0.lp").rename(folder / "b0.lp")
+    capsys.readouterr()
+    assert main([*command, "--resume"]) == 2
+    assert "run with other" in capsys.readouterr().err
+    (folder / "b0.lp").rename(folder / "a0.lp")
+    command[command.index("6s")] = "7s"
+    assert main([*command, "--resume"]) == 2
+    assert "run with other seconds" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,11 @@ from revibranch.branching.state import BranchState
 from revibranch.cli import main
 from revibranch.gnn.checkpoint import load_checkpoint
 from revibranch.gnn.training.collect import CollectPolicy, SolveReport, collect, pseudocost_scores
+from revibranch.gnn.training.imitation import EpochReport
+from revibranch.gnn.training.interruption import Interrupted
 from revibranch.gnn.training.recipe import Recipe, SampleSettings, load_recipe
+from revibranch.gnn.training.train import Budget, train
+from revibranch.instances.families import get
 
 from ..states import random_state
 from .episodes import RECIPE
@@ -43,6 +49,64 @@ class Watched(CollectPolicy):
         steps: list[PathStep] = list(path)  # type: ignore[call-overload]
         self.seen.append((state.copy(), [(step.node, step.child) for step in steps], choice))
         return super().remember(state, steps, choice)
+
+
+def files(folder: Path, count: int) -> list[str]:
+    """Instances of one name in folders of their own."""
+    for number in range(count):
+        (folder / f"{number}").mkdir(parents=True)
+        get(FAMILY).generate(SIZE, number).to_model().writeProblem(str(folder / f"{number}" / "p.lp"), verbose=False)
+    return [str(folder / f"{number}" / "p.lp") for number in range(count)]
+
+
+def test_files_of_one_name_have_episodes_of_their_own_in_the_folder(tmp_path: Path) -> None:
+    paths = files(tmp_path / "data", 3)
+    before = sorted((tmp_path / "data").rglob("*"))
+    content = {"training_files": tuple(paths[:2]), "validation_files": (paths[2],)}
+    recipe = Recipe.model_validate({**small().model_dump(exclude={"instances"}), "instances": content})
+    collected = collect(recipe, tmp_path / "samples", "training", workers=0)
+    assert len(set(collected)) == 2
+    assert all(path.parent == tmp_path / "samples" and path.exists() for path in collected)
+    assert sorted((tmp_path / "data").rglob("*")) == before
+
+
+class Silent:
+    """An observer that stops a training after its first epoch, if it is told to."""
+
+    def __init__(self, stop: bool) -> None:
+        self.stop = stop
+        self.collections = 0
+
+    def collecting(self, purpose: str, goal: int | None) -> None:
+        assert goal is None
+        self.collections += 1
+
+    def collected(self, report: SolveReport) -> None:
+        pass
+
+    def training(self, samples: int, decisions: int) -> None:
+        pass
+
+    def stepped(self, step: int, steps: int, loss: float) -> None:
+        pass
+
+    def epoch(self, report: EpochReport) -> None:
+        if self.stop:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_a_training_within_a_time_resumes_on_the_samples_that_it_had(tmp_path: Path) -> None:
+    recipe = small(training=1000, validation=1000)
+    budget = Budget(validation=0.1, training=0.1, learning=3600.0)
+    with pytest.raises(Interrupted):
+        train(recipe, "", tmp_path / "run", Silent(stop=True), workers=0, budget=budget)
+    before = sorted(path.name for path in (tmp_path / "run" / "samples").rglob("*.npz"))
+    resumed = Silent(stop=False)
+    result = train(recipe, "", tmp_path / "run", resumed, workers=0, resume=True, budget=budget)
+    assert resumed.collections == 0
+    assert sorted(path.name for path in (tmp_path / "run" / "samples").rglob("*.npz")) == before
+    assert result.best.epoch <= recipe.optimiser.epochs
+    assert result.checkpoint.exists()
 
 
 def test_recorded_ancestors_are_the_real_path(tmp_path: Path) -> None:

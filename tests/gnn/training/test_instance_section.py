@@ -69,6 +69,7 @@ def test_files_come_in_natural_order_and_again(tmp_path: Path) -> None:
         ({"mixture": ({"family": "setcover", "size": "20"},)}, "setcover has sizes"),
         ({"training_files": ("nowhere",)}, "both training_files"),
         ({"training_files": ("nowhere",), "validation_files": ("neither",)}, "nowhere"),
+        ({"training_files": ("a",), "validation_files": ("b",), "training_seed": 3}, "leave out training_seed"),
     ],
 )
 def test_what_makes_no_sense_is_refused(content: dict[str, Any], complaint: str) -> None:

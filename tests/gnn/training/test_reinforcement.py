@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterable, Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,12 @@ import torch
 from revibranch.gnn.checkpoint import save_checkpoint
 from revibranch.gnn.description import Description
 from revibranch.gnn.network import BranchingNetwork
+from revibranch.gnn.training import reinforcement
 from revibranch.gnn.training.errors import TrainingError
 from revibranch.gnn.training.interruption import Interrupted
 from revibranch.gnn.training.recipe import ReinforcementRecipe, load_recipe
 from revibranch.gnn.training.reinforcement import Reinforcement
+from revibranch.gnn.training.reports import ValidationReport
 from revibranch.gnn.training.rollout import RolloutResult, RolloutTask, Weights, roll_out
 from revibranch.gnn.training.state import StateError
 from revibranch.gnn.training.workers import Outcome, SerialTasks
@@ -162,17 +165,42 @@ def same_tensors(one: Weights, other: Weights) -> bool:
     return all((one.tensors[name] == other.tensors[name]).all() for name in one.tensors)
 
 
-def test_time_ends_a_training_like_its_budget(tmp_path: Path) -> None:
-    settings = recipe(tmp_path, "revibranch", "rollout.decisions=1000000")
+def test_time_ends_a_training_like_its_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = count(step=0.125)
+    monkeypatch.setattr(reinforcement, "monotonic", lambda: next(clock))
+    settings = recipe(tmp_path, "revibranch", "rollout.decisions=1000000", "learning.last_learning_rate=1e-5")
     rounds: list[Any] = []
-    training = run(settings, tmp_path / "run", seconds=1.0, on_round=rounds.append)
+    training = run(settings, tmp_path / "run", seconds=10.0, on_round=rounds.append)
     network = training.run()
     assert training.state.finished
     assert 0 < rounds[-1].decisions < 1_000_000
-    # The learning rate has come to its end, and the last weights were validated.
-    assert training.state.optimiser.param_groups[0]["lr"] < settings.learning.learning_rate
+    # The learning rate is near its end, and the last weights were validated.
+    assert training.state.optimiser.param_groups[0]["lr"] < 0.2 * settings.learning.learning_rate
     assert training.state.validations[-1].decisions == rounds[-1].decisions
     assert all(torch.isfinite(tensor).all() for tensor in network.state_dict().values())
+
+
+def test_a_resumed_training_has_the_time_that_was_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = recipe(tmp_path, "revibranch", "rollout.decisions=1000000")
+
+    def interrupt(report: Any) -> None:
+        if report.round == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(reinforcement, "monotonic", count().__next__)
+    with pytest.raises(Interrupted):
+        run(settings, tmp_path / "run", seconds=1e6, on_round=interrupt).run()
+    rounds: list[Any] = []
+    resumed = run(settings, tmp_path / "run", seconds=5.0, on_round=rounds.append)
+    resumed.run(resume=True)
+    assert len(rounds) == 1  # more than five ticks had gone by before
+    assert resumed.state.finished
+
+
+def test_what_solves_more_ranks_before_what_was_cut_off_early() -> None:
+    cut_off, solved = ValidationReport(1, 30.0, 100.0, 1, 10), ValidationReport(2, 50.0, 100.0, 0, 10)
+    assert min((cut_off, solved), key=lambda report: report.rank) is solved
+    assert ValidationReport(3, 40.0, 100.0, 0, 10).rank < solved.rank
 
 
 def test_a_signal_during_rollouts_loses_the_round_only(tmp_path: Path) -> None:
