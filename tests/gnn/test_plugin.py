@@ -22,7 +22,12 @@ def build(family: str, size: str, seed: int, settings: str = "clean") -> Model:
     return model
 
 
-SHIPPED = [("setcover", "setcover", "300x600"), ("auction", "auction", "75x375"), ("knapsack", "knapsack", "30x4")]
+SHIPPED = [
+    ("setcover", "setcover", "300x600"),
+    ("auction", "auction", "75x375"),
+    ("independent-set", "independent-set", "400"),
+    ("knapsack", "knapsack", "30x4"),
+]
 
 
 def handovers(seeds: range, policy: str, family: str, size: str) -> int:
