@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import traceback
 import weakref
 from collections.abc import Callable, Sequence
@@ -28,6 +29,7 @@ __all__ = ["BrancherStatistics", "LearnedBrancher", "attach", "optimize"]
 
 logger = logging.getLogger("revibranch")
 
+_CATCH_CTRL_C = "misc/catchctrlc"
 _BRANCHED = {"result": SCIP_RESULT.BRANCHED}
 _DID_NOT_RUN = {"result": SCIP_RESULT.DIDNOTRUN}
 
@@ -264,9 +266,18 @@ def optimize(model: Model) -> None:
     """Solve the model, then raise what a strict brancher's policy raised.
 
     PySCIPOpt cannot carry an exception through a solve, so ``strict`` needs this helper in place of ``model.optimize()``.
-    Other threads run meanwhile, up to the callbacks.
+    Other threads run meanwhile, up to the callbacks. Ctrl-C stops a solve in the main thread. Elsewhere SCIP is kept from catching it:
+    its handler is the whole process's, and solves that overlap would leave it in place for good.
     """
-    model.optimizeNogil()
+    if threading.current_thread() is threading.main_thread():
+        model.optimizeNogil()
+    else:
+        catching = model.getParam(_CATCH_CTRL_C)
+        model.setParam(_CATCH_CTRL_C, False)
+        try:
+            model.optimizeNogil()
+        finally:
+            model.setParam(_CATCH_CTRL_C, catching)
     for brancher in _branchers.get(model, ()):
         if brancher.strict and brancher.error is not None:
             # A raised exception holds the frames it passes, and with them the model: the brancher must not hold it too.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import signal
 import threading
 import weakref
 from collections.abc import Sequence
@@ -292,6 +293,9 @@ def test_threads_with_a_model_each() -> None:
         thread.join()
     assert len(results) == 4
     assert len(set(results)) == 1
+    # Ctrl-C is Python's again, though the solves overlapped.
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
 
 
 def test_several_models_at_once() -> None:

@@ -347,7 +347,7 @@ def test_a_reward_that_raises_does_not_end_the_episode() -> None:
 
 
 def test_sources_come_in_turn() -> None:
-    sources = resolve("knapsack:30x4:0-2")
+    sources = resolve("auction:60x250:0-2")
     with BranchingEnv(sources, node_limit=2) as environment:
         names = [environment.reset()[1]["instance"] for _ in range(4)]
         assert names == [source.name for source in (*sources, sources[0])]

@@ -269,18 +269,18 @@ def test_a_curriculum_moves_from_size_to_size(tmp_path: Path) -> None:
     path.write_text(TEXT + '[[curriculum]]\nsize = "26x110"\nuntil = 0.4\n')
     settings = load_recipe(path, ["network.classes=12"])
     assert isinstance(settings, ReinforcementRecipe)
-    sizes: list[str] = []
+    sizes: list[tuple[int, ...] | None] = []
 
     class Noting(SerialTasks[RolloutTask, Weights | None, RolloutResult]):
         def run(self, tasks: Iterable[RolloutTask], shared: Weights | None) -> Iterator[Outcome[RolloutTask, RolloutResult]]:
             part = list(tasks)
-            sizes.extend(task.size for task in part if task.record)
+            sizes.extend(task.instance.size for task in part if task.record)
             return super().run(part, shared)
 
     run(settings, tmp_path / "run", Noting(roll_out)).run()
-    assert sizes[0] == "26x110"
-    assert sizes[-1] == "30x120"
-    assert sizes == sorted(sizes)
+    assert sizes[0] == (26, 110)
+    assert sizes[-1] == (30, 120)
+    assert sizes == sorted(sizes, key=str)
 
 
 def test_instances_without_branching_are_one_clear_error(tmp_path: Path) -> None:
