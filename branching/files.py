@@ -21,7 +21,7 @@ def write_atomically(path: str | os.PathLike[str], content: bytes | Callable[[Bi
         OSError: the file cannot be written; the old one is as it was.
     """
     target = Path(path)
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    partial = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         with partial.open("wb") as file:
             if isinstance(content, bytes):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-__all__ = ["MANIFEST_NAME", "InstanceError", "Manifest", "ManifestEntry", "write_atomically"]
+from ..branching.files import write_atomically
+
+__all__ = ["MANIFEST_NAME", "InstanceError", "Manifest", "ManifestEntry"]
 
 MANIFEST_NAME = "manifest.json"
 
@@ -87,17 +88,3 @@ class Manifest(BaseModel):
     def write(self, path: Path) -> None:
         """Write it, whole or not at all."""
         write_atomically(path, (self.model_dump_json(indent=1) + "\n").encode())
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file under a temporary name, bring it to the disk and rename it: readers see all of it or nothing."""
-    # Named before anything is there, so that no interrupt comes between the file and its removal.
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with partial.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)

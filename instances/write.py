@@ -16,9 +16,10 @@ from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from ..branching.files import write_atomically
 from . import families
 from .family import Parameters, Size
-from .manifest import MANIFEST_NAME, InstanceError, Manifest, ManifestEntry, write_atomically
+from .manifest import MANIFEST_NAME, InstanceError, Manifest, ManifestEntry
 from .mps import mps_text
 
 __all__ = ["FORMATS", "FileFormat", "InstanceSet", "write_set"]

@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from revibranch.branching.files import write_atomically
 from revibranch.cli import main
 from revibranch.instances import families
-from revibranch.instances.manifest import Manifest, write_atomically
+from revibranch.instances.manifest import Manifest
 from revibranch.instances.write import InstanceSet, write_set
 
 
