@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from .agreement import disagreements
@@ -11,7 +12,7 @@ from .pool import Outcome, Pool
 from .rows import RunRow
 from .store import RunKey, RunStore
 
-__all__ = ["Job", "Progress", "Source", "evaluate", "list_jobs", "run_job", "wall_limit", "wrong_results"]
+__all__ = ["Job", "Progress", "Source", "evaluate", "evaluated", "list_jobs", "run_job", "wall_limit", "wrong_results"]
 
 WALL_FACTOR = 3.0
 WALL_MARGIN = 300.0
@@ -89,6 +90,16 @@ def list_jobs(sources: Sequence[Source], policies: Sequence[str], seeds: Sequenc
 def wall_limit(job: Job) -> float:
     """Wall seconds after which a run is given up; ``inf`` if it has no time limit."""
     return WALL_FACTOR * job.time_limit + WALL_MARGIN
+
+
+def evaluated(jobs: Sequence[Job], path: Path, pool: Pool) -> list[RunRow]:
+    """The rows of all jobs, sorted by key; those that the Parquet file has are not run again, the others are added to it."""
+    with RunStore(path) as store:
+        evaluate(jobs, store, pool)
+        rows = store.rows
+        store.finish()
+    wanted = {job.key for job in jobs}
+    return [row for key, row in rows.items() if key in wanted]
 
 
 def run_job(job: Job) -> RunRow:

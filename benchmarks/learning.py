@@ -22,12 +22,11 @@ import numpy as np
 from ..gnn.training.recipe import load_recipe
 from ..gnn.training.run_folder import STATE_NAME
 from ..instances.files import resolve_all
-from .evaluate import evaluate, list_jobs
+from .evaluate import evaluated, list_jobs
 from .page import document
 from .pool import ProcessPool
 from .report import build_report
 from .rows import RunRow
-from .store import RunStore, read_rows
 
 __all__ = ["ABLATION", "LEARNERS", "main", "relabelled"]
 
@@ -77,13 +76,7 @@ def main(recipe: Path, out: Path, instances: tuple[str, ...], seeds: int, only: 
     _train(recipe, {runs[name, seed]: (f"seed={seed}", *variants[name]) for name, seed in runs}, workers)
     checkpoints = {str(_checkpoint(recipe, folder)): key for key, folder in runs.items()}
     jobs = list_jobs(resolve_all(instances), [*_RULES, *checkpoints], [0], "clean", time_limit)
-    with RunStore(out / "evaluation.parquet") as store:
-        evaluate(jobs, store, ProcessPool(workers))
-        store.finish()
-    wanted = {job.key for job in jobs}
-    rows = [
-        row for row in read_rows(out / "evaluation.parquet") if (row.instance, row.seed, row.policy, row.settings, row.time_limit) in wanted
-    ]
+    rows = evaluated(jobs, out / "evaluation.parquet", ProcessPool(workers))
     click.echo(_curves(runs))
     for spec in instances:
         prefix = spec.rpartition(":")[0].replace(":", "-")

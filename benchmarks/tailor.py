@@ -17,11 +17,11 @@ from ..gnn.training.run_folder import take_folder
 from ..gnn.training.train import Budget, Observer, train
 from ..gnn.training.train_reinforcement import ReinforcementObserver, train_reinforcement
 from ..instances.files import InstanceError, InstanceSource
-from .evaluate import evaluate, list_jobs, wrong_results
+from .evaluate import evaluated, list_jobs, wrong_results
 from .pool import ProcessPool
 from .rows import RunRow
 from .statistics import METRICS, Comparison, compare, solved
-from .store import RunStore, read_rows, require_pyarrow
+from .store import require_pyarrow
 
 __all__ = ["BASELINE", "LEAST", "OWN", "Parts", "TailorObserver", "Verdict", "judge", "split", "tailor"]
 
@@ -174,7 +174,7 @@ def tailor(
     _keep_to(out / _PLAN, parts, seconds, settings)
     share = {part: seconds * of for part, of in _SHARES.items()}
     observer.say(f"{len(parts.training)} instances to train on, {len(parts.validation)} to validate, {len(parts.held_back)} held back")
-    common = _COMMON.format(training=_toml(parts.training), validation=_toml(parts.validation))
+    common = _COMMON.format(training=_toml(_paths(parts.training)), validation=_toml(_paths(parts.validation)))
 
     def limit(part: str, rounds: float) -> float:
         """CPU seconds of a solve such that the part has time for so many."""
@@ -189,7 +189,7 @@ def tailor(
         budget = Budget(share["validation samples"], share["training samples"], share["imitation"])
         train(recipe, text, imitation.parent, observer, resume=True, workers=workers, budget=budget)
     text = _REINFORCEMENT.format(
-        start=_quoted(str(imitation)),
+        start=_toml(str(imitation)),
         common=common,
         settings=settings,
         limit=limit("reinforcement", 20 * workers),
@@ -288,12 +288,9 @@ def _run(
 ) -> list[RunRow]:
     jobs = list_jobs(sources, policies, [0], settings, time_limit)
     pool = ProcessPool(workers)
-    with RunStore(path) as store:
-        evaluate(jobs, store, pool)
-        store.finish()
+    rows = evaluated(jobs, path, pool)
     pool.close()
-    wanted = {job.key for job in jobs}
-    return [row for row in read_rows(path) if (row.instance, row.seed, row.policy, row.settings, row.time_limit) in wanted]
+    return rows
 
 
 def _written(path: Path, text: str) -> Recipe | ReinforcementRecipe:
@@ -305,10 +302,6 @@ def _paths(sources: Sequence[InstanceSource]) -> list[str]:
     return [str(Path(source.path or "").resolve()) for source in sources]
 
 
-def _toml(sources: Sequence[InstanceSource]) -> str:
-    return "[" + ", ".join(map(_quoted, _paths(sources))) + "]"
-
-
-def _quoted(text: str) -> str:
-    """A basic string of TOML."""
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+def _toml(value: str | list[str]) -> str:
+    """Strings in TOML, where JSON's are strings too."""
+    return json.dumps(value, ensure_ascii=False)

@@ -102,7 +102,7 @@ def train(
             sets[purpose] = SampleSet([folder / name for name in listed[purpose]], recipe.network.history_length)
             continue
         observer.collecting(purpose, goal if budget is None else None)
-        seconds = None if budget is None else {"training": budget.training, "validation": budget.validation}[purpose]
+        seconds = None if budget is None else budget.training if purpose == "training" else budget.validation
         shards = collect(recipe, folder, purpose, workers=workers, seconds=seconds, on_report=observer.collected)
         if not shards:
             raise TrainingError(f"the {purpose} instances gave no sample: they need too little branching")
