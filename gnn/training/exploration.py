@@ -59,14 +59,23 @@ class Explorer(Policy):
         exploration: how to draw.
         entropy: seeds of the draws.
         record: whether to record.
+        extended: whether to record all variable columns, where there is no policy that reads them.
     """
 
     needs_path = True
 
-    def __init__(self, policy: Policy | None, exploration: Exploration, entropy: Sequence[int], *, record: bool = True) -> None:
+    def __init__(
+        self,
+        policy: Policy | None,
+        exploration: Exploration,
+        entropy: Sequence[int],
+        *,
+        record: bool = True,
+        extended: bool = False,
+    ) -> None:
         self.policy = policy
         self.exploration = exploration
-        self.extended = policy is not None and policy.extended
+        self.extended = extended or (policy is not None and policy.extended)
         self.recorder = EpisodeRecorder(self.extended) if record else None
         self._random = np.random.default_rng(entropy)
         self._log_probability = 0.0

@@ -94,7 +94,8 @@ def roll_out(task: RolloutTask, weights: Weights | None) -> RolloutResult:
     # Ctrl-C is the training loop's to handle, not SCIP's: a round must not end with a cut-off tree in it.
     model.setParams({"limits/totalnodes": task.node_limit, "limits/time": task.time_limit, "misc/catchctrlc": False})
     policy = None if weights is None or task.random else _policy(weights)
-    explorer = Explorer(policy, task.exploration, task.entropy, record=task.record)
+    extended = weights is not None and weights.config.extended  # random decisions too must be readable by this network
+    explorer = Explorer(policy, task.exploration, task.entropy, record=task.record, extended=extended)
     tree = record_tree(model) if task.record else None
     attach(model, explorer, strict=True)
     optimize(model)
