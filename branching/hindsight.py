@@ -28,34 +28,26 @@ class Hindsight:
     gap: NDArray[np.float64]
     """(d,) from the bound of the decision's node to the optimum; not positive where the node was not needed."""
     gains: NDArray[np.float64]
-    """(d, m) from that bound to those of nodes below it when they had been processed: its two children or, looking further
-    ahead, their descendants. ``inf`` where such a node needed no branching itself; NaN where there is none, or where it was not
-    processed to its end."""
-    complete: NDArray[np.bool_]
-    """(d,) where there are two children, both processed to their ends."""
+    """(d, 2) from that bound to the bound of each child when it had been processed, ``inf`` where the child needed no
+    branching itself; NaN where a child was not processed to its end, or where there were not two."""
 
     @property
     def known(self) -> NDArray[np.bool_]:
-        """(d,) where there was something to gain, and what was gained is known."""
+        """(d,) where there was something to gain, and both gains are known."""
         something = np.isfinite(self.gap) & (self.gap > _CLOSED * np.maximum(1.0, abs(self.optimum)))
-        known: NDArray[np.bool_] = something & self.complete
+        known: NDArray[np.bool_] = something & ~np.isnan(self.gains).any(axis=1)
         return known
 
     def levels(self) -> NDArray[np.float64]:
         """``gap_levels`` of each decision, (d,); NaN where they are not known."""
         known = self.known
         levels = np.full(len(self.gap), np.nan)
-        levels[known] = gap_levels(self.gap[known], self.gains[known])
+        levels[known] = gap_levels(self.gap[known], self.gains[known, 0], self.gains[known, 1])
         return levels
 
 
-def look_back(episode: Episode, lookahead: int = 1) -> Hindsight:
+def look_back(episode: Episode) -> Hindsight:
     """What the end of the search tells of an episode's decisions.
-
-    Args:
-        episode: the episode.
-        lookahead: levels k below a decision at which its gains are taken, at least 1: m = 2^k. Where the search did not go so
-            deep, or did not come to an end, the last node on the way there stands for those below it.
 
     Raises:
         ValueError: the episode has no tree, or the tree lacks a decision.
@@ -66,22 +58,7 @@ def look_back(episode: Episode, lookahead: int = 1) -> Hindsight:
     solutions = tree.lower_bound[tree.outcome == NodeOutcome.FEASIBLE]
     optimum = float(min(episode.nodes[:, _PRIMAL_BOUND].min(initial=np.inf), solutions.min(initial=np.inf)))
     bounds = episode.nodes[:, _LP_OBJECTIVE]
-    ahead, complete = _look_ahead(tree, lookahead)
-    return Hindsight(optimum, optimum - bounds, ahead[nodes] - bounds[:, None], complete[nodes])
-
-
-def _look_ahead(tree: SearchTree, levels: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Bounds that the nodes some levels below each node had reached, (N, 2^levels), and where both children's are known, (N,)."""
-    pairs = _children(tree)
-    two = pairs >= 0
-    children = np.where(two, _reached(tree)[pairs], np.nan)
-    complete: NDArray[np.bool_] = ~np.isnan(children).any(axis=1)
-    ahead = children
-    for _ in range(levels - 1):
-        here = np.full((*pairs.shape, ahead.shape[1]), np.nan)
-        here[:, :, 0] = children
-        ahead = np.where((two & complete[pairs])[:, :, None], ahead[pairs], here).reshape(len(pairs), -1)
-    return ahead, complete
+    return Hindsight(optimum, optimum - bounds, _children(tree, nodes, _reached(tree)) - bounds[:, None])
 
 
 def _reached(tree: SearchTree) -> NDArray[np.float64]:
@@ -92,13 +69,13 @@ def _reached(tree: SearchTree) -> NDArray[np.float64]:
     return reached
 
 
-def _children(tree: SearchTree) -> NDArray[np.intp]:
-    """Places of the two children of each node, (N, 2); -1 where there are not two."""
+def _children(tree: SearchTree, nodes: NDArray[np.integer], values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The values of the two children of each node, (d, 2); NaN where there are not two."""
     by_parent = np.argsort(tree.parent, kind="stable")
-    nodes = np.arange(tree.n_created)
-    begin, end = (np.searchsorted(tree.parent[by_parent], nodes, side=side) for side in ("left", "right"))
-    pairs = np.full((tree.n_created, 2), -1, dtype=np.intp)
+    parents = tree.parent[by_parent]
+    begin, end = np.searchsorted(parents, nodes, side="left"), np.searchsorted(parents, nodes, side="right")
+    pairs = np.full((len(nodes), 2), np.nan)
     two = end - begin == 2
-    for place in (0, 1):
-        pairs[two, place] = by_parent[begin[two] + place]
+    for side in (0, 1):
+        pairs[two, side] = values[by_parent[begin[two] + side]]
     return pairs

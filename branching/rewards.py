@@ -121,43 +121,36 @@ def redistribute(weights: NDArray[np.floating], cost: float, alpha: float) -> ND
     return rewards
 
 
-def gap_levels(gap: NDArray[np.floating], gains: NDArray[np.floating]) -> NDArray[np.float64]:
+def gap_levels(gap: NDArray[np.floating], first: NDArray[np.floating], second: NDArray[np.floating]) -> NDArray[np.float64]:
     """Levels of branching that decisions as good as these would need: log2 of the leaves of the tree they predict.
 
     At the end of a search it is known what a decision's subtree had to gain in the dual bound: the gap G between its node's
-    bound and the optimum. A tree that everywhere splits a node into m others, of gains g_1 ... g_m, closes the gap with phi^G
-    leaves, where phi^-g_1 + ... + phi^-g_m = 1 (Le Bodic & Nemhauser 2017, eq. 4, for large gaps; there m = 2, here the m nodes may
-    lie several levels below).
+    bound and the optimum. A tree whose every decision gains ``first`` on one side and ``second`` on the other closes the gap
+    with phi^G leaves, where phi^-first + phi^-second = 1 (Le Bodic & Nemhauser 2017, eq. 4, for large gaps).
 
     Args:
         gap: (d,) what was to be gained, positive and finite.
-        gains: (d, m) gain of each node; NaN where there are fewer than m, at least two a decision. What lies outside of
-            [G / 256, G] is taken as the nearest of the two.
+        first: (d,) gain of one child; what lies outside of [G / 256, G] is taken as the nearest of the two.
+        second: (d,) gain of the other.
 
     Returns:
-        (d,) float64, G log2 phi: log2 m where all m nodes close the gap, 256 log2 m where all gain nothing.
+        (d,) float64, G log2 phi: 1 where both children close the gap, 256 where both gain nothing.
 
     Raises:
-        ValueError: arrays that do not fit, a gap that is not positive and finite, or fewer than two gains.
+        ValueError: arrays of different length, a gap that is not positive and finite, or gains that are not known.
     """
     gaps = np.asarray(gap, dtype=np.float64)
     if not ((gaps > 0).all() and np.isfinite(gaps).all()):
         raise ValueError("gaps must be positive and finite")
-    values = np.asarray(gains, dtype=np.float64)
-    if values.ndim != 2 or len(values) != len(gaps):
-        raise ValueError(f"gains must have shape [{len(gaps)}, m], not {list(values.shape)}")
-    present = ~np.isnan(values)
-    counts = present.sum(axis=1)
-    if (counts < 2).any():
-        raise ValueError("at least two gains of a decision must be known")
-    shares = (values / gaps[:, None]).clip(_LEAST_SHARE, 1.0)
-    # phi falls where a gain grows, so the root lies between those for m times the largest and m times the smallest.
-    low = np.log2(counts) / np.where(present, shares, 0.0).max(axis=1, initial=0.0)
-    high = np.log2(counts) / np.where(present, shares, 1.0).min(axis=1, initial=1.0)
-    shares[~present] = np.inf  # a leaf that is not there
+    shares = np.stack([_vector("gains", gains, len(gaps)) / gaps for gains in (first, second)])
+    if np.isnan(shares).any():
+        raise ValueError("gains must be known")
+    shares = shares.clip(_LEAST_SHARE, 1.0)
+    # phi falls where a gain grows, so the root for two gains lies between those for twice the larger and twice the smaller.
+    low, high = 1.0 / shares.max(axis=0), 1.0 / shares.min(axis=0)
     for _ in range(50):
         middle = (low + high) / 2
-        above = np.exp2(-middle[:, None] * shares).sum(axis=1) > 1.0
+        above = np.exp2(-middle * shares).sum(axis=0) > 1.0
         low, high = np.where(above, middle, low), np.where(above, high, middle)
     levels: NDArray[np.float64] = (low + high) / 2
     return levels

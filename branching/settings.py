@@ -25,18 +25,6 @@ SETTINGS: Mapping[str, Mapping[str, ParameterValue]] = {
 }
 """Parameter sets by name: ``default`` (SCIP as it comes), ``clean``, ``dfs`` (clean, depth first)."""
 
-RULES: tuple[str, ...] = (
-    "default",
-    "relpscost",
-    "pscost",
-    "vanillafullstrong",
-    "fullstrong",
-    "mostinf",
-    "random",
-    "inference",
-)
-"""SCIP's own rules that can be asked for as ``scip:<rule>``; ``default`` leaves the priorities as SCIP has them."""
-
 TOP_PRIORITY = 536_870_911
 """The highest priority SCIP accepts for a branching rule."""
 
@@ -47,6 +35,21 @@ SCIP's large neighbourhood heuristics copy the parameters into their sub-MIPs an
 with ``TOP_PRIORITY``. A rule of the same priority would tie with it and change what the heuristics find: relpscost then
 differs from SCIP's default, although it is the same rule.
 """
+
+RULES: Mapping[str, Mapping[str, ParameterValue]] = {
+    "default": {},
+    **{
+        rule: {f"branching/{rule}/priority": RULE_PRIORITY}
+        for rule in ("relpscost", "pscost", "vanillafullstrong", "fullstrong", "mostinf", "random", "inference")
+    },
+    "purestrong": {
+        "branching/vanillafullstrong/priority": RULE_PRIORITY,
+        "branching/vanillafullstrong/idempotent": True,
+    },
+}
+"""SCIP's own rules that can be asked for as ``scip:<rule>``, and the parameters that put each in front. ``default`` leaves all as SCIP
+has it. ``purestrong`` is full strong branching that keeps nothing of what it learns while it probes, but for nodes of which both children
+are infeasible: its fair nodes (``benchmarks.rows``) say how good its choices are."""
 
 
 def apply_settings(model: Model, name: str) -> None:
@@ -71,8 +74,7 @@ def apply_rule(model: Model, rule: str) -> None:
     """
     if rule not in RULES:
         raise ValueError(f"unknown SCIP rule {rule!r}; known are {', '.join(RULES)}")
-    if rule != "default":
-        model.setParam(f"branching/{rule}/priority", RULE_PRIORITY)
+    model.setParams(dict(RULES[rule]))
 
 
 def apply_seed(model: Model, seed: int) -> None:

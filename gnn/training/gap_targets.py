@@ -17,16 +17,15 @@ from ...branching.hindsight import look_back
 __all__ = ["gap_targets"]
 
 
-def gap_targets(episode: Episode, alpha: float, lookahead: int = 1) -> NDArray[np.float64]:
+def gap_targets(episode: Episode, alpha: float) -> NDArray[np.float64]:
     """Levels of branching below each decision, (d,); NaN where hindsight does not know.
 
     Args:
         episode: the episode.
         alpha: weight of the levels that the decision's own gains predict; the rest is that of the levels of the subtree which
             it got. Both are log2 of leaves, and their mean is geometric.
-        lookahead: levels below a decision whose gains count as its own (``look_back``).
     """
     # A decision has two children, so its subtree has two leaves at least, unless a limit or a restart came in between.
     leaves = np.maximum(episode.subtree_sizes() + 1.0, 4.0) / 2.0
-    levels: NDArray[np.float64] = np.exp(alpha * np.log(look_back(episode, lookahead).levels()) + (1.0 - alpha) * np.log(np.log2(leaves)))
+    levels: NDArray[np.float64] = np.exp(alpha * np.log(look_back(episode).levels()) + (1.0 - alpha) * np.log(np.log2(leaves)))
     return levels

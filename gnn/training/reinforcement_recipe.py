@@ -79,8 +79,6 @@ class LearningSettings(Section):
     little it closed of its gap to the optimum (``gap``, for ``revibranch`` and ``finetune``; see ``gap_targets``)."""
     alpha: Probability = 1.0
     """Share of the reward that is redistributed; the rest stays at the end of the path (``gap``: with the subtree)."""
-    lookahead: Annotated[int, Field(ge=1, le=8)] = 1
-    """Levels of branching below a decision whose gains count as its own (``gap``)."""
     sigma: PositiveFloat = 0.75
     """Width of the Gaussian that an HL-Gauss target spreads over, in classes."""
     entropy: Annotated[float, Field(ge=0)] = 0.01

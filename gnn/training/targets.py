@@ -55,7 +55,7 @@ def episode_targets(episode: Episode, units: Sequence[NDArray[np.int64]], learne
     if learner.target == "return" and learner.paths == "single":
         return Targets(episode.subtree_sizes().astype(np.float64), ((),) * len(episode))
     if learner.paths == "heavy" and settings.importance == "gap":
-        return Targets(gap_targets(episode, settings.alpha, settings.lookahead), ((),) * len(episode))
+        return Targets(gap_targets(episode, settings.alpha), ((),) * len(episode))
     constant = np.empty(len(episode))
     bootstraps: list[tuple[int, ...]] = [()] * len(episode)
     for unit in units:

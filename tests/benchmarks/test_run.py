@@ -54,6 +54,17 @@ def solved_by_hand(path: Path, parameters: dict[str, object]) -> Model:
     [
         ("scip:default", "default", 0, {}),
         (
+            "scip:purestrong",
+            "clean",
+            0,
+            {
+                "separating/maxrounds": 0,
+                "presolving/maxrestarts": 0,
+                "branching/vanillafullstrong/priority": 536_870_910,
+                "branching/vanillafullstrong/idempotent": True,
+            },
+        ),
+        (
             "scip:random",
             "clean",
             3,

@@ -6,8 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from revibranch.branching.brancher import attach, optimize
 from revibranch.branching.episode import Episode, EpisodeRecorder
@@ -37,47 +35,6 @@ def test_a_tree_by_hand() -> None:
     assert np.exp2(-levels[0] / 8) + np.exp2(-levels[0] * 2 / 8) == pytest.approx(1.0)
     assert levels[1] == pytest.approx(1.0)
     assert np.isnan(levels[2])
-
-
-def test_looking_further_ahead_by_hand() -> None:
-    # Below the root (bound 2, optimum 10) lie 1 (closed at once) and 2 (bound 4); below 2 lie 3 (closed) and 4 (bound 6), whose
-    # children 5 and 6 are a solution and a node that was never looked at.
-    episode = told(
-        [-1, 0, 0, 2, 2, 4, 4],
-        [2.0, 9.0, 4.0, 10.0, 6.0, 10.0, 7.0],
-        [BRANCHED, INFEASIBLE, BRANCHED, FEASIBLE, BRANCHED, INFEASIBLE, CUT_OFF],
-    )
-    far = look_back(episode, 2)
-    np.testing.assert_array_equal(far.gains[0], [np.inf, np.nan, np.inf, 4.0])
-    assert np.exp2(-far.levels()[0] * np.array([1.0, 1.0, 0.5])).sum() == pytest.approx(1.0)
-    # Node 4's children are not known, so it stands for them, however far one looks.
-    np.testing.assert_array_equal(far.known, [True, True, False])
-    for lookahead in (3, 5):
-        np.testing.assert_allclose(look_back(episode, lookahead).levels(), far.levels())
-
-
-@st.composite
-def closed_trees(draw: st.DrawFn) -> tuple[list[int], list[float], list[NodeOutcome]]:
-    """Trees in which every node has two children or was closed, with bounds that do not fall, below an optimum of 100."""
-    parent, bounds, outcomes = [-1], [draw(st.floats(0, 50))], [BRANCHED]
-    open_nodes = [0]
-    for _ in range(draw(st.integers(1, 12))):
-        node = open_nodes.pop(draw(st.integers(0, len(open_nodes) - 1)))
-        outcomes[node] = BRANCHED
-        for _ in range(2):
-            open_nodes.append(len(parent))
-            parent.append(node)
-            bounds.append(draw(st.floats(bounds[node], 60)))
-            outcomes.append(INFEASIBLE)
-    return parent, bounds, outcomes
-
-
-@settings(max_examples=50)
-@given(closed_trees())
-def test_looking_to_the_end_of_a_search_counts_its_leaves(parts: tuple[list[int], list[float], list[NodeOutcome]]) -> None:
-    episode = told(*parts, primal=100.0)
-    leaves = (episode.subtree_sizes() + 1) / 2
-    np.testing.assert_allclose(look_back(episode, 12).levels(), np.log2(leaves), atol=1e-9)
 
 
 def test_without_a_solution_or_a_gap_nothing_is_known() -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from revibranch.branching.state import variable_column_names
 from revibranch.gnn.config import NetworkConfig
 from revibranch.gnn.network import BranchingNetwork
 from revibranch.gnn.training.exploration import Exploration
@@ -67,6 +68,15 @@ def test_without_recording_the_solve_is_the_same(random: bool) -> None:
     recorded, plain = roll_out(task, weights()), roll_out(replace(task, record=False), weights())
     assert plain.episode is None
     assert (plain.nodes, plain.lp_iterations) == (recorded.nodes, recorded.lp_iterations)
+
+
+def test_random_decisions_hold_the_columns_that_the_network_reads() -> None:
+    everything = weights()
+    extended = replace(everything, config=everything.config.model_copy(update={"variable_columns": variable_column_names()}))
+    for frozen in (everything, extended):
+        episode = roll_out(replace(TASK, random=True), frozen).episode
+        assert episode is not None
+        assert episode.state(0).variable_features.shape[1] == len(frozen.config.variable_columns)
 
 
 def test_the_optimum_is_that_of_any_other_branching() -> None:
