@@ -7,16 +7,16 @@ import threading
 import traceback
 import weakref
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from pyscipopt import SCIP_RESULT, Branchrule
 
 from ._bipartite import BipartiteBuffer
 from ._scip import Search
 from .path import PathMemory
-from .policy import Policy
+from .policy import Policy, PolicyError, best_candidate
 from .settings import TOP_PRIORITY
 from .statistics import BrancherStatistics
 
@@ -39,10 +39,6 @@ _DID_NOT_RUN = {"result": SCIP_RESULT.DIDNOTRUN}
 _in_use: set[LearnedBrancher] = set()
 
 
-class PolicyError(RuntimeError):
-    """The policy answered, but not with scores that can be used."""
-
-
 class LearnedBrancher(Branchrule):  # type: ignore[misc]  # PySCIPOpt has no complete types
     """Branches where a ``Policy`` says. Made by ``attach`` (or ``revibranch.include``), which includes it into a model.
 
@@ -62,6 +58,10 @@ class LearnedBrancher(Branchrule):  # type: ignore[misc]  # PySCIPOpt has no com
         self._buffer = BipartiteBuffer(model, extended=policy.extended)
         self._paths = PathMemory(self._search)
         self._begun = False
+        self._trusted = True
+        """Whether the policy is asked: not after it failed to begin, or changed the tree by itself, up to the next solve."""
+        self._branched = False
+        """Whether the plugin has branched on the focus node."""
 
     # ---- SCIP's callbacks ----------------------------------------------------------------------------------------
 
@@ -72,6 +72,7 @@ class LearnedBrancher(Branchrule):  # type: ignore[misc]  # PySCIPOpt has no com
     def branchinit(self) -> None:
         """A solve begins."""
         self._begun = False
+        self._trusted = True
         self.error = None
         self._paths.clear()
 
@@ -83,6 +84,9 @@ class LearnedBrancher(Branchrule):  # type: ignore[misc]  # PySCIPOpt has no com
     def branchexeclp(self, allowaddcons: bool) -> dict[str, Any]:  # noqa: ARG002
         """Choose a variable at a node with a fractional LP solution."""
         # An exception that leaves this callback would end the solve with SCIP's "unspecified error".
+        started, statistics = perf_counter(), self.statistics
+        accounted = statistics.extraction_seconds + statistics.inference_seconds
+        self._branched = False
         try:
             return self._branch()
         except Exception as error:
@@ -93,8 +97,10 @@ class LearnedBrancher(Branchrule):  # type: ignore[misc]  # PySCIPOpt has no com
             model = self._model_reference()
             if model is not None:
                 model.interruptSolve()
-            self._leave_clean()
-            return _DID_NOT_RUN
+            return self._leave_clean()
+        finally:
+            elsewhere = statistics.extraction_seconds + statistics.inference_seconds - accounted
+            statistics.other_seconds += perf_counter() - started - elsewhere
 
     def branchexecext(self, allowaddcons: bool) -> dict[str, Any]:  # noqa: ARG002
         """Nonlinear branching candidates are left to SCIP."""
@@ -107,56 +113,60 @@ class LearnedBrancher(Branchrule):  # type: ignore[misc]  # PySCIPOpt has no com
     # ---- one decision --------------------------------------------------------------------------------------------
 
     def _branch(self) -> dict[str, Any]:
-        started = perf_counter()
         statistics, policy, search = self.statistics, self.policy, self._search
+        if not self._trusted:
+            statistics.fallbacks += 1
+            return _DID_NOT_RUN
+        if not search.lp_is_optimal:  # it may be unbounded: nothing to read, and nobody's failure
+            return _DID_NOT_RUN
         if not self._begun:
             self._begin()
         if self._skip is not None and self._skip():
             statistics.passes += 1
-            statistics.other_seconds += perf_counter() - started
             return _DID_NOT_RUN
-        began_extraction = perf_counter()
-        state = self._buffer.update()
-        extracted = perf_counter()
-        statistics.extraction_seconds += extracted - began_extraction
+        began = perf_counter()
+        try:
+            state = self._buffer.update()
+        finally:
+            statistics.extraction_seconds += perf_counter() - began
         if len(state.candidates) == 0:
             return _DID_NOT_RUN
         path = self._paths.path() if policy.needs_path else ()
 
-        began_inference = perf_counter()
+        began = perf_counter()
         try:
             scores = policy.score(state, path)
         finally:
-            inferred = perf_counter()
-            statistics.inference_seconds += inferred - began_inference
+            statistics.inference_seconds += perf_counter() - began
         self._check_search(state)
         if scores is None:
             statistics.passes += 1
-            statistics.other_seconds += (perf_counter() - started) - (extracted - began_extraction) - (inferred - began_inference)
             return _DID_NOT_RUN
         choice = best_candidate(scores, len(state.candidates))
         children = search.branch(int(state.candidates[choice]))
+        self._branched = True
         statistics.decisions += 1
 
         # From here on the node is branched: whatever fails now must not leave it to another rule.
-        remembering = 0.0
         if policy.needs_path:
-            began_remembering = perf_counter()
+            began = perf_counter()
             try:
                 self._paths.keep(state, children, policy.remember(state, path, choice))
             except Exception as error:
                 self._report(error, "its descendants will not see this decision")
-            remembering = perf_counter() - began_remembering
-            statistics.inference_seconds += remembering
-        spent = perf_counter() - started
-        statistics.other_seconds += spent - (extracted - began_extraction) - (inferred - began_inference) - remembering
+            finally:
+                statistics.inference_seconds += perf_counter() - began
         return _BRANCHED
 
     def _begin(self) -> None:
         model = self._model_reference()
         if model is None:
             raise RuntimeError("the model was freed")
-        self.policy.begin(model)
+        try:
+            self.policy.begin(model)
+        except Exception:
+            self._trusted = False
+            raise
         if self._buffer.extended != self.policy.extended:  # a policy may learn what it reads from the model
             self._buffer = BipartiteBuffer(model, extended=self.policy.extended)
         self._begun = True
@@ -177,18 +187,27 @@ class LearnedBrancher(Branchrule):  # type: ignore[misc]  # PySCIPOpt has no com
 
     def _hand_over(self, error: Exception) -> dict[str, Any]:
         self.statistics.fallbacks += 1
-        self._report(error, "SCIP's default rule takes the node")
-        return _BRANCHED if self._leave_clean() else _DID_NOT_RUN
+        # Whoever listens to the log may fail too.
+        with suppress(Exception):
+            self._report(error, "SCIP's default rule takes the node")
+        return self._leave_clean()
 
-    def _leave_clean(self) -> bool:
-        """Undo what a failed policy may have left behind; tells whether the node has children already."""
+    def _leave_clean(self) -> dict[str, Any]:
+        """Undo what a failed policy may have left behind; tells SCIP whether the node has children already."""
         try:
             if not self._search.solving:
-                return False
+                return _DID_NOT_RUN
             self._search.leave_probing()
-            return self._search.n_children > 0
+            if self._search.n_children == 0:
+                return _DID_NOT_RUN
+            if not self._branched:
+                # Children that the plugin did not make may leave out a part of the node, and SCIP has no way to take them back: a
+                # child that is the node itself covers it. A policy that went on so would never come to an end.
+                self._trusted = False
+                self._search.cover()
+            return _BRANCHED
         except RuntimeError:
-            return False
+            return _DID_NOT_RUN
 
     def _report(self, error: Exception, consequence: str) -> None:
         """Say the first failure of a solve aloud; keep its exception for ``strict``."""
@@ -207,31 +226,16 @@ class LearnedBrancher(Branchrule):  # type: ignore[misc]  # PySCIPOpt has no com
 def _without_frames(error: Exception) -> Exception:
     """The same exception with its traceback as a note: frames hold their local variables, and with them the model."""
     error.add_note("In the solve:\n" + "".join(traceback.format_exception(error)).rstrip())
-    link: BaseException | None = error
+    links: list[BaseException | None] = [error]
     seen: set[int] = set()
-    while link is not None and id(link) not in seen:
+    while links:
+        link = links.pop()
+        if link is None or id(link) in seen:
+            continue
         seen.add(id(link))
         link.__traceback__ = None
-        link = link.__cause__ or link.__context__
+        links += [link.__cause__, link.__context__, *(link.exceptions if isinstance(link, BaseExceptionGroup) else ())]
     return error
-
-
-def best_candidate(scores: object, n_candidates: int) -> int:
-    """Place of the highest finite score; the first of equals.
-
-    Raises:
-        PolicyError: not one score per candidate, or none of them finite.
-    """
-    array = np.asarray(scores, dtype=np.float64)
-    if array.shape != (n_candidates,):
-        raise PolicyError(f"the policy gave scores of shape {array.shape} for {n_candidates} candidates")
-    best = int(array.argmax())
-    if np.isfinite(array[best]):
-        return best
-    finite = np.isfinite(array)
-    if not finite.any():
-        raise PolicyError("the policy gave no finite score")
-    return int(np.where(finite, array, -np.inf).argmax())
 
 
 _branchers: weakref.WeakKeyDictionary[Any, list[LearnedBrancher]] = weakref.WeakKeyDictionary()

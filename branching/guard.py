@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._scip import Search
-from .policy import PathStep, Policy, PolicyWrapper
+from .policy import PathStep, Policy, PolicyError, PolicyWrapper, best_candidate
 from .state import BranchState, variable_column_names
 
 if TYPE_CHECKING:
@@ -168,11 +168,11 @@ class GuardedPolicy(PolicyWrapper):
 
     def _note(self, state: BranchState, scores: NDArray[np.floating], promise: tuple[float, float]) -> None:
         node = state.node
-        if scores.shape != state.candidates.shape:
+        try:
+            best = best_candidate(scores, len(state.candidates))
+        except PolicyError:
             return  # the brancher says what is wrong
-        best = int(scores.argmax())
-        # A score that is not finite makes the brancher choose otherwise than argmax does.
-        if not isfinite(scores[best]) or not isfinite(node.lp_objective):
+        if not isfinite(node.lp_objective):
             return
         variable = int(state.candidates[best])
         most = max(node.primal_bound - node.lp_objective, 0.0) if node.primal_bound < inf else inf

@@ -23,8 +23,9 @@ _CLOSED = 1e-6
 class Hindsight:
     """Of each of d decisions, in the transformed space (minimisation)."""
 
-    optimum: float
-    """The best solution that the search is known to have seen; ``inf`` without any."""
+    optimum: NDArray[np.float64]
+    """(d,) the best solution that the decision's run is known to have seen; ``inf`` without any. A restart may shift the transformed
+    space's objective, so what another run saw says nothing here."""
     gap: NDArray[np.float64]
     """(d,) from the bound of the decision's node to the optimum; not positive where the node was not needed."""
     gains: NDArray[np.float64]
@@ -34,7 +35,7 @@ class Hindsight:
     @property
     def known(self) -> NDArray[np.bool_]:
         """(d,) where there was something to gain, and both gains are known."""
-        something = np.isfinite(self.gap) & (self.gap > _CLOSED * np.maximum(1.0, abs(self.optimum)))
+        something = np.isfinite(self.gap) & (self.gap > _CLOSED * np.maximum(1.0, np.abs(self.optimum)))
         known: NDArray[np.bool_] = something & ~np.isnan(self.gains).any(axis=1)
         return known
 
@@ -55,8 +56,11 @@ def look_back(episode: Episode) -> Hindsight:
     tree, nodes = episode.tree, episode.tree_node
     if tree is None or (nodes < 0).any():
         raise ValueError("the episode has no tree that holds all decisions")
-    solutions = tree.lower_bound[tree.outcome == NodeOutcome.FEASIBLE]
-    optimum = float(min(episode.nodes[:, _PRIMAL_BOUND].min(initial=np.inf), solutions.min(initial=np.inf)))
+    solutions = tree.outcome == NodeOutcome.FEASIBLE
+    best = np.full(int(tree.run.max(initial=0)) + 1, np.inf)  # by run
+    np.minimum.at(best, tree.run[nodes], episode.nodes[:, _PRIMAL_BOUND])
+    np.minimum.at(best, tree.run[solutions], tree.lower_bound[solutions])
+    optimum = best[tree.run[nodes]]
     bounds = episode.nodes[:, _LP_OBJECTIVE]
     return Hindsight(optimum, optimum - bounds, _children(tree, nodes, _reached(tree)) - bounds[:, None])
 

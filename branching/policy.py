@@ -15,7 +15,11 @@ from .state import BranchState
 if TYPE_CHECKING:
     from pyscipopt import Model
 
-__all__ = ["PathStep", "Policy", "PolicyWrapper"]
+__all__ = ["PathStep", "Policy", "PolicyError", "PolicyWrapper", "best_candidate"]
+
+
+class PolicyError(RuntimeError):
+    """The policy answered, but not with scores that can be used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,3 +124,21 @@ class PolicyWrapper(Policy):
         inner = getattr(self.policy, "report", None)
         report: Mapping[str, float | str] = inner() if inner is not None else {}
         return report
+
+
+def best_candidate(scores: object, n_candidates: int) -> int:
+    """Place of the highest finite score; the first of equals.
+
+    Raises:
+        PolicyError: not one score per candidate, or none of them finite.
+    """
+    array = np.asarray(scores, dtype=np.float64)
+    if array.shape != (n_candidates,):
+        raise PolicyError(f"the policy gave scores of shape {array.shape} for {n_candidates} candidates")
+    best = int(array.argmax())
+    if np.isfinite(array[best]):
+        return best
+    finite = np.isfinite(array)
+    if not finite.any():
+        raise PolicyError("the policy gave no finite score")
+    return int(np.where(finite, array, -np.inf).argmax())

@@ -89,8 +89,10 @@ cdef class BipartiteBuffer:
         self.views = None
 
     def invalidate(self):
-        """Forget the kept matrix: the next ``update`` reads it anew."""
+        """Forget what was kept: the next ``update`` reads it anew."""
         self.known = False
+        # Another solve may find another solution of the same number at the same address.
+        self.graph.incumbent_index = -1
 
     def update(self):
         """The state of the focus node.

@@ -272,14 +272,16 @@ cdef class NativeNetwork:
         return result
 
     cdef int look_at(self, state, revi_state* view) except -1:
-        cdef cnp.ndarray variables = state.variable_features
-        cdef cnp.ndarray rows = state.row_features
-        cdef cnp.ndarray row_offsets = state.row_offsets
-        cdef cnp.ndarray edge_variables = state.edge_variables
-        cdef cnp.ndarray edge_values = state.edge_values
-        cdef cnp.ndarray variable_offsets = state.variable_offsets
-        cdef cnp.ndarray edge_rows = state.edge_rows
-        cdef cnp.ndarray candidates = state.candidates
+        # Other dtypes and strides are refused here (ValueError); what the indices point to is the state's promise.
+        cdef const float[:, ::1] variables = state.variable_features
+        cdef const float[:, ::1] rows = state.row_features
+        cdef const int64_t[::1] row_offsets = state.row_offsets
+        cdef const int32_t[::1] edge_variables = state.edge_variables
+        cdef const float[::1] edge_values = state.edge_values
+        cdef const int64_t[::1] variable_offsets = state.variable_offsets
+        cdef const int32_t[::1] edge_rows = state.edge_rows
+        cdef const int32_t[::1] candidates = state.candidates
+        cdef Py_ssize_t n_edges = edge_values.shape[0]
         view.n_variables, view.variable_columns = variables.shape[0], variables.shape[1]
         view.n_rows, view.row_columns = rows.shape[0], rows.shape[1]
         view.n_candidates = candidates.shape[0]
@@ -288,20 +290,26 @@ cdef class NativeNetwork:
                 f"the state has {view.variable_columns} variable and {view.row_columns} row columns; "
                 f"this network reads {self.least_variable_columns} and {self.least_row_columns}"
             )
-        view.variable_features = <float*> variables.data
-        view.row_features = <float*> rows.data
-        view.row_offsets = <int64_t*> row_offsets.data
-        view.edge_variables = <int32_t*> edge_variables.data
-        view.edge_values = <float*> edge_values.data
-        view.variable_offsets = <int64_t*> variable_offsets.data
-        view.edge_rows = <int32_t*> edge_rows.data
-        view.candidates = <int32_t*> candidates.data
+        if (
+            row_offsets.shape[0] != view.n_rows + 1 or variable_offsets.shape[0] != view.n_variables + 1
+            or edge_variables.shape[0] != n_edges or edge_rows.shape[0] != n_edges
+            or row_offsets[view.n_rows] != n_edges or variable_offsets[view.n_variables] != n_edges
+        ):
+            raise ValueError("the state's edges do not fit its rows and variables")
+        view.variable_features = &variables[0, 0]
+        view.row_features = &rows[0, 0]
+        view.row_offsets = &row_offsets[0]
+        view.edge_variables = &edge_variables[0]
+        view.edge_values = &edge_values[0]
+        view.variable_offsets = &variable_offsets[0]
+        view.edge_rows = &edge_rows[0]
+        view.candidates = &candidates[0]
         # Edge values in variable order belong to the structure: gathered once. Its arrays are kept alive with it, so
         # that an equal address means the very same memory, and the number tells whether it was written anew.
-        structure = (state.structure_id, <size_t> edge_values.data, edge_values.shape[0])
+        structure = (state.structure_id, <size_t> &edge_values[0], n_edges)
         if self.structure is None or self.structure[0] != structure:
-            self.edge_values = _grown(self.edge_values, edge_values.shape[0])
-            np.take(edge_values, state.edge_order, out=self.edge_values[: edge_values.shape[0]])
-            self.structure = (structure, edge_values)
+            self.edge_values = _grown(self.edge_values, n_edges)
+            np.take(state.edge_values, state.edge_order, out=self.edge_values[:n_edges])
+            self.structure = (structure, state.edge_values)
         view.variable_edge_values = <float*> self.edge_values.data
         return 0

@@ -112,6 +112,12 @@ cdef class Search:
         """Children of the focus node so far."""
         return scip_api.SCIPgetNChildren(self.handle.solving("n_children"))
 
+    @property
+    def lp_is_optimal(self):
+        """Whether the focus node has an LP that is solved to optimality."""
+        cdef SCIP* scip = self.handle.solving("lp_is_optimal")
+        return bool(scip_api.SCIPhasCurrentNodeLP(scip)) and scip_api.SCIPgetLPSolstat(scip) == REVI_LPSOLSTAT_OPTIMAL
+
     def ancestors(self):
         """Numbers of the focus node's ancestors, root first, the focus node itself last."""
         cdef SCIP_NODE* node = scip_api.SCIPgetFocusNode(self.handle.solving("ancestors()"))
@@ -161,6 +167,12 @@ cdef class Search:
             raise IndexError(f"no variable at place {position}")
         _check(scip_api.SCIPbranchVar(scip, scip_api.SCIPgetVars(scip)[position], &down, &middle, &up), "SCIPbranchVar")
         return _number(down), _number(up), _number(middle)
+
+    def cover(self):
+        """Give the focus node one more child, which is the node itself: with it the children hold all that the node holds."""
+        cdef SCIP* scip = self.handle.solving("cover()")
+        cdef SCIP_NODE* child = NULL
+        _check(scip_api.SCIPcreateChild(scip, &child, 0.0, scip_api.SCIPgetLocalTransEstimate(scip)), "SCIPcreateChild")
 
     def leave_probing(self):
         """End SCIP's probing mode where somebody left it on; tells whether it was on."""

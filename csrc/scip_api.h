@@ -111,6 +111,8 @@ typedef int revi_event_hook(SCIP *, SCIP_EVENTHDLR *); /* SCIP_DECL_EVENTINIT an
       (SCIP *, SCIP_NODE ***, SCIP_NODE ***, SCIP_NODE ***, int *, int *, int *))                               \
     /* branching, probing, strong branching */                                                                  \
     X(int, SCIPbranchVar, (SCIP *, SCIP_VAR *, SCIP_NODE **, SCIP_NODE **, SCIP_NODE **))                       \
+    X(int, SCIPcreateChild, (SCIP *, SCIP_NODE **, double, double))                                             \
+    X(double, SCIPgetLocalTransEstimate, (SCIP *))                                                              \
     X(unsigned int, SCIPinProbing, (SCIP *))                                                                    \
     X(int, SCIPendProbing, (SCIP *))                                                                            \
     X(int, SCIPstartStrongbranch, (SCIP *, unsigned int))                                                       \

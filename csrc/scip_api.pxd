@@ -106,6 +106,8 @@ cdef extern from "scip_api.h" nogil:
         double (*SCIPnodeGetLowerbound)(SCIP_NODE*) noexcept nogil
         int (*SCIPgetOpenNodesData)(
             SCIP*, SCIP_NODE***, SCIP_NODE***, SCIP_NODE***, int*, int*, int*) noexcept nogil
+        int (*SCIPcreateChild)(SCIP*, SCIP_NODE**, double, double) noexcept nogil
+        double (*SCIPgetLocalTransEstimate)(SCIP*) noexcept nogil
         int (*SCIPbranchVar)(SCIP*, SCIP_VAR*, SCIP_NODE**, SCIP_NODE**, SCIP_NODE**) noexcept nogil
         unsigned int (*SCIPinProbing)(SCIP*) noexcept nogil
         int (*SCIPendProbing)(SCIP*) noexcept nogil

@@ -48,6 +48,8 @@ def _of(family: str, families: Mapping[str, str | None]) -> str | None:
 class AutoPolicy(PolicyWrapper):
     """Looks at each model once, before its first branching, and asks the policy that fits (``recognition``, ``choose``).
 
+    It follows one solve at a time: models whose solves overlap need one each, as ``include(model, "auto")`` makes them.
+
     Args:
         families: name of every policy and the family that it was trained on.
         load: makes a policy by its name; called once for each that is needed.

@@ -27,7 +27,7 @@ def test_a_tree_by_hand() -> None:
         [BRANCHED, BRANCHED, BRANCHED, FEASIBLE, INFEASIBLE, CUT_OFF, INFEASIBLE],
     )
     found = look_back(episode)
-    assert found.optimum == 10.0
+    np.testing.assert_array_equal(found.optimum, 10.0)
     np.testing.assert_array_equal(found.gap, [8.0, 7.0, 6.0])
     np.testing.assert_array_equal(found.gains, [[1.0, 2.0], [np.inf, np.inf], [np.nan, np.inf]])
     np.testing.assert_array_equal(found.known, [True, True, False])
@@ -45,7 +45,17 @@ def test_without_a_solution_or_a_gap_nothing_is_known() -> None:
 
 
 def test_an_incumbent_that_decisions_saw_counts() -> None:
-    assert look_back(told([-1, 0, 0], [2.0, 7.0, 4.0], [BRANCHED, FEASIBLE, INFEASIBLE], primal=5.0)).optimum == 5.0
+    assert look_back(told([-1, 0, 0], [2.0, 7.0, 4.0], [BRANCHED, FEASIBLE, INFEASIBLE], primal=5.0)).optimum == [5.0]
+
+
+def test_what_another_run_saw_says_nothing() -> None:
+    # After a restart the same solution is worth 30 less in the transformed space.
+    parts = [-1, 0, 0, -1, 3, 3], [2.0, 3.0, 4.0, -28.0, -24.0, -23.0], [BRANCHED, INFEASIBLE, INFEASIBLE, BRANCHED, FEASIBLE, INFEASIBLE]
+    episode = told(*parts, primal=10.0)
+    episode.nodes[1, 5] = -20.0
+    found = look_back(episode)
+    np.testing.assert_array_equal(found.optimum, [10.0, -24.0])
+    np.testing.assert_array_equal(found.gap, [8.0, 4.0])
 
 
 def test_an_episode_without_tree_is_refused() -> None:

@@ -8,7 +8,7 @@ from dataclasses import fields
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from pyscipopt import SCIP_EVENTTYPE, Eventhdlr, Model
+from pyscipopt import SCIP_EVENTTYPE, Eventhdlr, Model, quicksum
 
 from revibranch.branching._bipartite import BipartiteBuffer
 from revibranch.branching.brancher import attach, optimize
@@ -167,6 +167,33 @@ def test_zero_objective_and_no_incumbent() -> None:
     attach(model, policy, strict=True)
     optimize(model)
     assert policy.nodes > 0
+
+
+def test_another_solves_incumbent_is_not_taken_for_the_last_ones() -> None:
+    # Variables and solutions come back at the same addresses, solutions with the same numbers.
+    generator = np.random.default_rng(0)
+    model = Model()
+    model.hideOutput()
+    variables = [model.addVar(vtype="B") for _ in range(25)]
+    for weights in generator.integers(5, 60, size=(4, 25)):
+        model.addCons(quicksum(int(w) * x for w, x in zip(weights, variables, strict=True)) <= int(weights.sum() // 3))
+    model.setParams({"presolving/maxrounds": 0, "limits/nodes": 3})
+    model.setHeuristics(3)
+    model.setSeparating(3)
+    policy = Compares(lambda: model)
+    attach(model, policy)
+    for solve in range(3):
+        costs = generator.integers(10, 40, size=25)
+        model.setObjective(quicksum(int(c) * x for c, x in zip(costs, variables, strict=True)), "maximize")
+        known = model.createSol()
+        model.setSolVal(known, variables[solve], 1.0)
+        model.setSolVal(known, variables[solve + 5], 1.0)
+        model.addSol(known)
+        optimize(model)
+        model.freeTransform()
+        model.setParam("limits/maxorigsol", 0)  # forget the solution
+        model.setParam("limits/maxorigsol", 10)
+    assert policy.nodes >= 3
 
 
 def test_all_kinds_of_rows_and_bounds() -> None:

@@ -81,15 +81,15 @@ class Told:
 
 
 def told(parent: list[int], bounds: list[float], outcomes: list[NodeOutcome], *, primal: float = np.inf) -> Any:
-    """An episode whose decisions are the branched nodes, in the tree's order."""
+    """An episode whose decisions are the branched nodes, in the tree's order; every root begins a run."""
     n = len(parent)
     depth = np.zeros(n, dtype=np.int32)
     for node in range(1, n):
-        depth[node] = depth[parent[node]] + 1
+        depth[node] = depth[parent[node]] + 1 if parent[node] >= 0 else 0
     processed = [outcome not in (CUT_OFF, NodeOutcome.NEVER_PROCESSED) for outcome in outcomes]
     order = np.where(processed, np.cumsum(processed) - 1, -1)
     tree = SearchTree(
-        run=np.ones(n, dtype=np.int32),
+        run=np.cumsum(np.array(parent) < 0),
         number=np.arange(1, n + 1),
         parent=np.array(parent),
         depth=depth,

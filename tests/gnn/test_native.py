@@ -6,7 +6,9 @@ import gc
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import psutil
@@ -169,6 +171,26 @@ def test_a_state_without_the_columns_it_reads_is_refused() -> None:
     native, _ = pair(random_network(NetworkConfig(), 3, [state]))
     with pytest.raises(ValueError, match="reads 19"):
         native.score(replace(state, variable_features=np.ascontiguousarray(state.variable_features[:, :7])), ())
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("row_offsets", lambda array: array.astype(np.int32)),
+        ("candidates", lambda array: array.astype(np.int64)),
+        ("variable_features", lambda array: array.astype(np.float64)),
+        ("variable_features", np.asfortranarray),
+        ("variable_features", lambda array: np.hstack([array, array])[:, : array.shape[1]]),
+        ("edge_rows", lambda array: array[:-1]),
+        ("variable_offsets", lambda array: array[:-1]),
+    ],
+)
+def test_a_state_of_another_layout_is_refused_not_misread(name: str, change: Callable[[Any], Any]) -> None:
+    state = golden_states()[0]
+    policy, _ = pair(random_network(NetworkConfig(), 3, [state]))
+    policy.score(state, ())
+    with pytest.raises(ValueError, match=r"[Bb]uffer|ndarray|contig|do not fit"):
+        policy.score(replace(state, **{name: change(getattr(state, name))}), ())
 
 
 def test_widths_it_cannot_run() -> None:

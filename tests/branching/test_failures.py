@@ -1,0 +1,176 @@
+"""However a policy fails, and whatever it leaves behind, the solve ends with the right optimum."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import weakref
+from collections.abc import Sequence
+from time import sleep
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from pyscipopt import Model, quicksum
+
+from revibranch.branching.brancher import LearnedBrancher, attach, optimize
+from revibranch.branching.policy import PathStep
+from revibranch.branching.state import BranchState
+
+from .models import knapsack
+from .policies import MostFractional
+
+
+def tree(seed: int, *, heuristics: bool = True) -> Model:
+    model = knapsack(4, 20, seed)
+    if not heuristics:  # so that only the tree finds the optimum
+        model.setHeuristics(3)
+    return model
+
+
+class HalfDone(MostFractional):
+    """Makes one of two children by itself and gives up."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def begin(self, model: Model) -> None:
+        self.model = weakref.ref(model)
+
+    def score(self, state: BranchState, path: Sequence[PathStep]) -> NDArray[np.floating]:
+        self.calls += 1
+        model = self.model()
+        assert model is not None
+        candidates, values, *_ = model.getLPBranchCands()
+        child = model.createChild(1.0, model.getLocalEstimate())
+        model.chgVarUbNode(child, candidates[0], float(np.floor(values[0])))
+        raise RuntimeError("gave up half way")
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_children_that_a_policy_left_unfinished_lose_no_solution(seed: int) -> None:
+    plain, spoilt = tree(seed, heuristics=False), tree(seed, heuristics=False)
+    optimize(plain)
+    policy = HalfDone()
+    brancher = attach(spoilt, policy)
+    optimize(spoilt)
+    assert (plain.getStatus(), spoilt.getStatus()) == ("optimal", "optimal")
+    assert spoilt.getObjVal() == pytest.approx(plain.getObjVal())
+    assert policy.calls == 1, "a policy that grows trees by itself is not asked again"
+    assert brancher.statistics.fallbacks >= 1
+    spoilt.freeTransform()
+    optimize(spoilt)
+    assert policy.calls == 2, "the next solve asks it again"
+
+
+def test_an_interrupt_behind_a_branching_leaves_its_children_alone() -> None:
+    class Interrupted(MostFractional):
+        needs_path = True
+        calls = 0
+
+        def remember(self, state: BranchState, path: Sequence[PathStep], choice: int) -> object:
+            self.calls += 1
+            if self.calls == 3:
+                raise KeyboardInterrupt
+            return None
+
+    for seed in range(4):
+        plain, model = tree(seed), tree(seed)
+        optimize(plain)
+        attach(model, Interrupted())
+        optimize(model)
+        if model.getStatus() == "optimal":
+            continue
+        assert model.getStatus() == "userinterrupt"
+        assert model.getNChildren() in (0, 2)
+        optimize(model)
+        assert model.getStatus() == "optimal"
+        assert model.getObjVal() == pytest.approx(plain.getObjVal())
+
+
+def test_a_log_that_fails_does_not_end_the_solve() -> None:
+    class Raises(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            raise OSError("disk full")
+
+    class Fails(MostFractional):
+        def score(self, state: BranchState, path: Sequence[PathStep]) -> NDArray[np.floating]:
+            raise ZeroDivisionError("as planned")
+
+    logger, handler = logging.getLogger("revibranch"), Raises()
+    logger.addHandler(handler)
+    try:
+        model = tree(3)
+        brancher = attach(model, Fails())
+        optimize(model)
+    finally:
+        logger.removeHandler(handler)
+    assert model.getStatus() == "optimal"
+    assert isinstance(brancher.error, ZeroDivisionError)
+
+
+def test_a_policy_that_cannot_begin_is_not_asked_to_again() -> None:
+    class NeverBegins(MostFractional):
+        calls = 0
+
+        def begin(self, model: Model) -> None:
+            self.calls += 1
+            sleep(0.02)
+            raise OSError("no weights")
+
+    model, policy = tree(3), NeverBegins()
+    brancher = attach(model, policy)
+    optimize(model)
+    assert model.getStatus() == "optimal"
+    assert policy.calls == 1
+    assert brancher.statistics.fallbacks > 1
+    assert brancher.statistics.total_seconds >= 0.02
+
+
+def failed(kind: str) -> tuple[weakref.ref[Model], LearnedBrancher]:
+    class Chained(MostFractional):
+        def begin(self, model: Model) -> None:
+            self.model = weakref.ref(model)
+
+        def score(self, state: BranchState, path: Sequence[PathStep]) -> Any:
+            model = self.model()
+            assert model is not None  # and in every traceback's frame
+            try:
+                raise KeyError("first")
+            except KeyError as first:
+                if kind == "group":
+                    raise ExceptionGroup("both", [first]) from None
+                raise RuntimeError("last") from ValueError("cause")
+
+    model = tree(3)
+    brancher = attach(model, Chained())
+    optimize(model)
+    return weakref.ref(model), brancher
+
+
+@pytest.mark.parametrize("kind", ["cause and context", "group"])
+def test_no_link_of_an_exception_keeps_the_model_alive(kind: str) -> None:
+    reference, brancher = failed(kind)
+    gc.collect()
+    assert brancher.error is not None
+    assert reference() is None
+
+
+def test_an_unbounded_lp_is_nobodys_failure() -> None:
+    generator = np.random.default_rng(1)
+    for _ in range(300):
+        model = Model()
+        model.hideOutput()
+        variables = [model.addVar(vtype="I", lb=0, ub=None) for _ in range(5)]
+        for _ in range(2):
+            weights = generator.integers(-30, 31, size=5)
+            model.addCons(quicksum(int(w) * x for w, x in zip(weights, variables, strict=True)) == int(generator.integers(1, 200)))
+        costs = generator.integers(-1, 5, size=5)
+        model.setObjective(quicksum(int(c) * x for c, x in zip(costs, variables, strict=True)), "maximize")
+        model.setParams({"limits/nodes": 50, "presolving/maxrounds": 0})
+        model.setHeuristics(3)
+        model.setSeparating(3)
+        brancher = attach(model, MostFractional(), strict=True)
+        optimize(model)
+        assert brancher.statistics.fallbacks == 0
