@@ -29,9 +29,9 @@ from pyscipopt import Model
 
 from ._bipartite import BipartiteBuffer
 from ._scip import Search
-from .brancher import LearnedBrancher, PolicyError
+from .brancher import LearnedBrancher
 from .path import PathMemory
-from .policy import PathStep, Policy
+from .policy import PathStep, Policy, PolicyError
 from .state import BranchState
 from .statistics import BrancherStatistics
 

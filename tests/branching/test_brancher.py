@@ -15,8 +15,8 @@ import pytest
 from numpy.typing import NDArray
 from pyscipopt import Model
 
-from revibranch.branching.brancher import attach, best_candidate, optimize
-from revibranch.branching.policy import PathStep, Policy
+from revibranch.branching.brancher import attach, optimize
+from revibranch.branching.policy import PathStep, Policy, best_candidate
 from revibranch.branching.settings import apply_settings
 from revibranch.branching.state import BranchState
 
