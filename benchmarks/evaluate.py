@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 from .agreement import disagreements
+from .checksums import file_checksum, policy_checksum
 from .pool import Outcome, Pool
 from .rows import RunRow
-from .store import RunKey, RunStore
+from .store import RunKey, RunStore, StoreError
 
 __all__ = ["Job", "Progress", "Source", "evaluate", "evaluated", "list_jobs", "run_job", "wall_limit", "wrong_results"]
 
@@ -21,7 +22,10 @@ CPU clock, which stands still while others have the core, and reading and presol
 
 
 class Source(Protocol):
-    """An instance that can be loaded; ``instances.files`` resolves texts to such sources. Must be picklable."""
+    """An instance that can be loaded; ``instances.files`` resolves texts to such sources. Must be picklable.
+
+    One that is read from a file has the file's ``path`` too: by its checksum an evaluation knows the file again.
+    """
 
     @property
     def name(self) -> str:
@@ -93,7 +97,11 @@ def wall_limit(job: Job) -> float:
 
 
 def evaluated(jobs: Sequence[Job], path: Path, pool: Pool) -> list[RunRow]:
-    """The rows of all jobs, sorted by key; those that the Parquet file has are not run again, the others are added to it."""
+    """The rows of all jobs, sorted by key; those that the Parquet file has are not run again, the others are added to it.
+
+    Raises:
+        StoreError: the file cannot be used, or has runs of other files or weights under the same names.
+    """
     with RunStore(path) as store:
         evaluate(jobs, store, pool)
         rows = store.rows
@@ -106,7 +114,9 @@ def run_job(job: Job) -> RunRow:
     """Do one run; this is what workers execute."""
     from .run import run  # SCIP and torch are loaded where they are needed, in the worker
 
-    return run(
+    # Before anything is read: of a file that is overwritten meanwhile, a later session will see that it is another one.
+    file, weights = _file_of(job.source), policy_checksum(job.policy)
+    row = run(
         job.source.load,
         job.policy,
         settings=job.settings,
@@ -116,6 +126,7 @@ def run_job(job: Job) -> RunRow:
         instance=job.source.name,
         family=job.source.family,
     )
+    return replace(row, instance_sha256=file, policy_sha256=weights)
 
 
 def evaluate(
@@ -141,11 +152,15 @@ def evaluate(
 
     Returns:
         The last progress; ``done < total`` if it was ended early.
+
+    Raises:
+        StoreError: the store has runs of other files or weights under the same names; nothing was run.
     """
     stored = store.rows
     waiting = [job for job in jobs if job.key not in stored or (retry_errors and stored[job.key].status == "error")]
     before = done = len(jobs) - len(waiting)
     wanted = {job.key for job in waiting}
+    _refuse_others(jobs, [row for key, row in stored.items() if key not in wanted], store.path)
     errors = sum(job.key not in wanted and stored[job.key].status == "error" for job in jobs)
     progress = Progress(len(jobs), done, before, 0, errors)
     for outcome in pool.run(runner, waiting, limit):
@@ -166,7 +181,7 @@ def _row(outcome: Outcome[Job, RunRow]) -> RunRow:
     from .run import error_row
 
     job = outcome.job
-    return error_row(
+    row = error_row(
         outcome.cause or "no cause given",
         instance=job.source.name,
         family=job.source.family,
@@ -175,6 +190,35 @@ def _row(outcome: Outcome[Job, RunRow]) -> RunRow:
         seed=job.seed,
         time_limit=job.time_limit,
     )
+    return replace(row, instance_sha256=_file_of(job.source), policy_sha256=policy_checksum(job.policy))
+
+
+def _file_of(source: Source) -> str | None:
+    """Checksum of the instance's file, as it is now; None for one that is generated."""
+    return file_checksum(getattr(source, "path", None))
+
+
+def _refuse_others(jobs: Sequence[Job], kept: Sequence[RunRow], path: Path) -> None:
+    """See that runs that are kept and runs to come mean the same by the same names; what is not known is believed.
+
+    Raises:
+        StoreError: an instance's file is another than that of a kept run, or a policy's weights are.
+    """
+    # Files are read only for what there is to compare with.
+    sources = {job.source.name: job.source for job in jobs}
+    instances = {row.instance for row in kept if row.instance_sha256 is not None} & sources.keys()
+    policies = {row.policy for row in kept if row.policy_sha256 is not None} & {job.policy for job in jobs}
+    files = {name: _file_of(sources[name]) for name in instances}
+    weights = {name: policy_checksum(name) for name in policies}
+    for row in kept:
+        if _differ(row.instance_sha256, files.get(row.instance)):
+            raise StoreError(f"{path} has runs on another file by the name of {row.instance}: choose another --out")
+        if _differ(row.policy_sha256, weights.get(row.policy)):
+            raise StoreError(f"{path} has runs of {row.policy} with other weights than it has now: choose another --out")
+
+
+def _differ(before: str | None, now: str | None) -> bool:
+    return before is not None and now is not None and before != now
 
 
 def wrong_results(rows: Iterable[RunRow]) -> dict[str, list[str]]:

@@ -27,6 +27,7 @@ from .page import document
 from .pool import ProcessPool
 from .report import build_report
 from .rows import RunRow
+from .store import StoreError
 
 __all__ = ["ABLATION", "LEARNERS", "main", "relabelled"]
 
@@ -76,7 +77,10 @@ def main(recipe: Path, out: Path, instances: tuple[str, ...], seeds: int, only: 
     _train(recipe, {runs[name, seed]: (f"seed={seed}", *variants[name]) for name, seed in runs}, workers)
     checkpoints = {str(_checkpoint(recipe, folder)): key for key, folder in runs.items()}
     jobs = list_jobs(resolve_all(instances), [*_RULES, *checkpoints], [0], "clean", time_limit)
-    rows = evaluated(jobs, out / "evaluation.parquet", ProcessPool(workers))
+    try:
+        rows = evaluated(jobs, out / "evaluation.parquet", ProcessPool(workers))
+    except StoreError as error:  # trainings that were done anew, for one
+        raise click.ClickException(str(error)) from error
     click.echo(_curves(runs))
     for spec in instances:
         prefix = spec.rpartition(":")[0].replace(":", "-")

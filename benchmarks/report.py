@@ -1,21 +1,25 @@
-"""From rows to a report: what is said, in which order. How it looks is the business of ``tables``, ``figures`` and ``page``."""
+"""From rows to a report: what is said, in which order.
+
+``report_tables`` makes its tables. How it looks is the business of ``tables``, ``figures`` and ``page``.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
 from . import figures
+from .comparison import compare
 from .evaluate import wrong_results
+from .report_tables import error_table, paired_table, summary_table
 from .rows import RunRow
-from .statistics import METRICS, Comparison, PolicySummary, compare, solved, summarize, unbranched
-from .tables import Cell, Table, number
+from .statistics import METRICS, solved, summarize, unbranched
+from .tables import Table
 
 __all__ = ["Illustration", "Report", "Section", "as_json", "build_report", "choose_baseline"]
 
-_PAIRED = ("nodes", "fair_nodes", "all_lp_iterations", "seconds")
 _PREFERRED_BASELINES = ("scip:relpscost", "scip:default")
 
 
@@ -84,12 +88,12 @@ def build_report(rows: Sequence[RunRow], *, baseline: str | None = None, illustr
     sections: list[Section] = []
     for title, group, illustrate in _groups(rows):
         present = [policy for policy in policies if any(row.policy == policy for row in group)]
-        tables = [_summary_table(group, present)]
+        tables = [summary_table(group, present)]
         if chosen in present and len(present) > 1:
-            tables.append(_paired_table(group, present, chosen))
+            tables.append(paired_table(group, present, chosen))
         drawn = list(_illustrations(group, policies, present, chosen, len(sections))) if illustrated and illustrate else []
         sections.append(Section(title, tables, drawn))
-    failed = _error_table(rows)
+    failed = error_table(rows)
     if failed is not None:
         sections.append(Section("Failed runs", [failed], []))
     return Report("Branching benchmark", _facts(rows, chosen), _warnings(rows), sections, _METHOD)
@@ -110,124 +114,6 @@ def _groups(rows: Sequence[RunRow]) -> Iterator[tuple[str, list[RunRow], bool]]:
 
 def _title(family: str) -> str:
     return family[0].upper() + family[1:] if family else "Files"
-
-
-# --- tables --------------------------------------------------------------------------------------------------------
-
-
-def _summary_table(rows: Sequence[RunRow], policies: Sequence[str]) -> Table:
-    summaries = {summary.policy: summary for summary in summarize(rows)}
-    ordered = [summaries[policy] for policy in policies]
-    most = max(summary.wins for summary in ordered)
-    lines = []
-    for summary in ordered:
-        line = [Cell(summary.policy), Cell(f"{summary.solved}/{summary.runs}")]
-        line += [_estimate_cell(summary, ordered, name) for name in METRICS]
-        line.append(Cell(f"{summary.wins:.1f}".removesuffix(".0"), best=len(ordered) > 1 and summary.wins == most > 0))
-        lines.append(line)
-    columns = ["policy", "solved", *(metric.label for metric in METRICS.values()), "wins"]
-    return Table("Shifted geometric means (± standard deviation over seeds, in per cent)", columns, lines, _summary_notes(rows, ordered))
-
-
-def _estimate_cell(summary: PolicySummary, contest: Sequence[PolicySummary], name: str) -> Cell:
-    """A mean, in bold if it is certainly the lowest: one with runs at a limit is a lower bound of the true mean."""
-    estimate = summary.estimates[name]
-    detail = "" if estimate.seed_deviation is None else f"± {estimate.seed_deviation:.1f} %"
-    others = [rival.estimates[name] for rival in contest if rival is not summary]
-    lowest = all(estimate.mean <= other.mean for other in others if other.runs)
-    best = bool(others) and estimate.runs > 0 and summary.limits == 0 and lowest
-    return Cell(f"{'≥ ' if summary.limits and estimate.runs else ''}{number(estimate.mean)}", best=best, detail=detail)
-
-
-def _summary_notes(rows: Sequence[RunRow], summaries: Sequence[PolicySummary]) -> list[str]:
-    instances = {row.instance for row in rows}
-    seeds = {row.seed for row in rows}
-    notes = [f"{_count(len(instances), 'instance')}, {_count(len(seeds), 'seed')}."]
-    trivial = len(unbranched(rows))
-    if trivial:
-        notes[0] += f" {trivial} of the instances needed no branching by any policy: left out of nodes, fair nodes and wins."
-    limits = [f"{summary.policy} {summary.limits}" for summary in summaries if summary.limits]
-    if limits:
-        notes.append(
-            f"Runs that ended at a limit: {', '.join(limits)}. They count at the time limit in seconds, and at what they had used by "
-            "then in nodes and LP iterations: their true cost is higher, and means with such runs are lower bounds (≥)."
-        )
-    errors = [f"{summary.policy} {summary.errors}" for summary in summaries if summary.errors]
-    if errors:
-        notes.append(f"Failed runs, in no mean: {', '.join(errors)}.")
-    missing = [f"{summary.policy} {summary.missing}" for summary in summaries if summary.missing]
-    if missing:
-        notes.append(f"Runs not done: {', '.join(missing)}.")
-    if errors or missing:
-        notes.append("So these means are not over the same runs for all policies; the paired comparison is.")
-    return notes
-
-
-def _paired_table(rows: Sequence[RunRow], policies: Sequence[str], baseline: str) -> Table:
-    lines = []
-    left_out: list[str] = []
-    limits = False
-    for policy in policies:
-        if policy == baseline:
-            continue
-        results = [compare(rows, policy, baseline, METRICS[name]) for name in _PAIRED]
-        everything = results[_PAIRED.index("seconds")]
-        limits |= everything.policy_limits + everything.baseline_limits > 0
-        lines.append([Cell(policy), Cell(str(everything.pairs)), *(cell for result in results for cell in _comparison_cells(result))])
-        if everything.left_out:
-            left_out.append(f"{policy} {everything.left_out}")
-    columns = ["policy", "pairs", *(heading for name in _PAIRED for heading in (METRICS[name].label, "p"))]
-    notes = [
-        "Ratio of shifted geometric means on common (instance, seed) pairs, with 95 % bootstrap interval; below 1 the policy is cheaper."
-    ]
-    if unbranched(rows):
-        notes.append("Instances that needed no branching are left out of the ratios of nodes and fair nodes.")
-    if limits:
-        notes.append("≥: the policy had runs at a limit, so the true ratio is higher. ≤: the baseline had. †: both had.")
-    if left_out:
-        notes.append(f"Pairs left out because a run is missing or failed: {', '.join(left_out)}.")
-    return Table(f"Compared with {baseline}", columns, lines, notes)
-
-
-def _comparison_cells(result: Comparison) -> tuple[Cell, Cell]:
-    if result.ratio is None:
-        return Cell("-"), Cell("-")
-    mark = {(True, False): "≥ ", (False, True): "≤ ", (True, True): "† "}.get((result.policy_limits > 0, result.baseline_limits > 0), "")
-    text, p_value = mark + _ratio(result.ratio), Cell(_p_value(result.p_value))
-    if result.low is None or result.high is None:
-        return Cell(text), p_value
-    # A verdict needs both the interval and the test (with few instances the interval alone promises too much), and runs at
-    # a limit must not be what it rests on: without the limit they could only have confirmed it.
-    verdict: Literal["", "better", "worse"] = ""
-    certain = result.p_value is not None and result.p_value < 0.05
-    if certain and result.high < 1.0 and not result.policy_limits:
-        verdict = "better"
-    elif certain and result.low > 1.0 and not result.baseline_limits:
-        verdict = "worse"
-    return Cell(text, verdict=verdict, detail=f"[{_ratio(result.low)}, {_ratio(result.high)}]"), p_value
-
-
-def _ratio(value: float) -> str:
-    return f"{value:.3f}" if value < 10.0 else f"{value:.1f}"
-
-
-def _p_value(value: float | None) -> str:
-    if value is None:
-        return "-"
-    return "<0.001" if value < 0.001 else f"{value:.3f}"
-
-
-def _error_table(rows: Sequence[RunRow]) -> Table | None:
-    failed = [row for row in rows if row.status == "error"]
-    if not failed:
-        return None
-    shown = failed[:50]
-    lines = [
-        [Cell(row.instance), Cell(str(row.seed)), Cell(row.policy), Cell(row.settings), Cell((row.error or "no cause given")[:300])]
-        for row in shown
-    ]
-    notes = [f"{len(failed) - len(shown)} more."] if len(failed) > len(shown) else []
-    return Table("Failed runs and their causes", ["instance", "seed", "policy", "settings", "cause"], lines, notes, words=True)
 
 
 # --- figures -------------------------------------------------------------------------------------------------------
@@ -291,10 +177,6 @@ def _warnings(rows: Sequence[RunRow]) -> list[str]:
     if len(_versions(rows)) > 1:
         warnings.append("These runs were made with different versions of the software.")
     return warnings
-
-
-def _count(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 _METHOD = (

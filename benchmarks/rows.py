@@ -67,3 +67,11 @@ class RunRow:
     scip_version: str
     pyscipopt_version: str
     revibranch_version: str
+    # What has a default came later, and comes last: files from before lack it, and None also says that it is not known.
+    instance_sha256: str | None = None
+    """First digits of the checksum of the file that was solved; None for generated instances, whose name says it all."""
+    policy_sha256: str | None = None
+    """The same of the policy's checkpoint, of all that ship together for ``auto``; None for SCIP's rules."""
+    report: str | None = None
+    """What the policy said of the solve (``Policy.report``), a JSON object: what ``auto`` chose and why, what the guard did. None for
+    SCIP's rules."""

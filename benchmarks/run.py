@@ -5,98 +5,40 @@ The single place that measures: ``revibranch solve`` shows one row, an evaluatio
 
 from __future__ import annotations
 
+import json
 import math
 import resource
 import sys
 import time
-import weakref
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyscipopt
-from pyscipopt import SCIP_EVENTTYPE, SCIP_STAGE, Eventhdlr, Model
+from pyscipopt import Model
 
 from ..branching import _scip
 from ..branching.brancher import attach, optimize
 from ..branching.policy import Policy
-from ..branching.settings import RULES, apply_rule, apply_seed, apply_settings
+from ..branching.settings import apply_rule, apply_seed, apply_settings
 from ..instances.reading import instance_name, read_model
+from .policies import RULE_PREFIX, load, scip_rule
+from .recorder import SCIP_INFINITY, Progress, Recorder, from_scip
 from .rows import RunRow
 
 if TYPE_CHECKING:
-    from pyscipopt.scip import Event
-
     from ..branching.brancher import LearnedBrancher
 
-__all__ = ["Progress", "Source", "error_row", "load", "run", "scip_rule"]
+__all__ = ["LARGEST_SEED", "Progress", "Source", "error_row", "load", "run", "scip_rule"]
 
 Source = str | Path | Callable[[], Model]
 """A problem file, or a function that builds a new model."""
 
-RULE_PREFIX = "scip:"
-_MODIFIERS = ("guard", "nodes")
-_SCIP_INFINITY = 1e20
+LARGEST_SEED = 2**31 - 1_000_001
+"""SCIP takes seeds up to 2^31 - 1, but plugins add to them before they set those of sub-problems (the separator rapidlearning
+does), and fail where that overflows. A million keeps clear of it."""
 _CPU_CLOCK = 1
-_PROGRESS_INTERVAL = 0.1
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """Where a solve stands. Bounds are in the problem's own space, infinite ones ``+-inf``."""
-
-    seconds: float
-    """SCIP's solving time, CPU clock."""
-    nodes: int
-    """Nodes processed, over all restarts."""
-    open_nodes: int
-    """Nodes still open."""
-    lp_iterations: int
-    """Simplex iterations, strong branching left out."""
-    primal_bound: float
-    dual_bound: float
-    gap: float
-    """SCIP's relative gap."""
-
-
-def scip_rule(policy: str) -> str | None:
-    """Return the rule that ``scip:<rule>`` names, or None where the text does not name one of SCIP's rules.
-
-    Raises:
-        ValueError: SCIP has no such rule; the message lists those there are.
-    """
-    if not policy.startswith(RULE_PREFIX):
-        return None
-    rule = policy.removeprefix(RULE_PREFIX)
-    if rule not in RULES:
-        known = ", ".join(RULE_PREFIX + name for name in RULES)
-        raise ValueError(f"unknown rule {policy!r}; known are {known}")
-    return rule
-
-
-def load(policy: str, *, threads: int = 1) -> str | Policy:
-    """Turn a policy's text into what ``run`` takes: a rule's text stays, anything else is loaded once.
-
-    ``+guard`` and ``+nodes`` behind a policy's name put the guard, or the shortlist of ``mode="nodes"``, around it; without
-    them it is measured bare.
-
-    Raises:
-        ValueError: no such rule or policy, or weights that cannot be used.
-        OSError: the weights cannot be read.
-    """
-    if scip_rule(policy) is not None:
-        return policy
-    from ..gnn.plugin import equip  # torch takes seconds to import, and SCIP's own rules do without
-    from ..gnn.policy import load_policy
-
-    name, modifiers = policy, set()
-    while (parts := name.rpartition("+"))[2] in _MODIFIERS and parts[0]:
-        name = parts[0]
-        modifiers.add(parts[2])
-    loaded = load_policy(name, threads=threads)
-    return equip(loaded, mode="nodes" if "nodes" in modifiers else "time", guard="guard" in modifiers)
 
 
 def run(
@@ -120,7 +62,7 @@ def run(
         source: a problem file, or a function that builds a new model.
         policy: ``scip:<rule>``, a pretrained policy's name, a checkpoint's path, or a policy.
         settings: name of a set of SCIP parameters.
-        seed: shift of SCIP's random seeds.
+        seed: shift of SCIP's random seeds, at most ``LARGEST_SEED``.
         time_limit: SCIP's limit on the solving time, in CPU seconds.
         threads: threads of a network that is loaded here.
         on_progress: called about ten times a second while SCIP solves. It must not raise.
@@ -137,6 +79,8 @@ def run(
     """
     if not time_limit > 0:
         raise ValueError(f"time limit {time_limit} is not a positive number of seconds")
+    if not 0 <= seed <= LARGEST_SEED:
+        raise ValueError(f"seed {seed} is outside 0 .. {LARGEST_SEED}")
     if label is None:
         label = policy if isinstance(policy, str) else type(policy).__name__
     began = time.perf_counter()
@@ -148,14 +92,14 @@ def run(
     model.setParam("timing/clocktype", _CPU_CLOCK)
     apply_settings(model, settings)
     apply_seed(model, seed)
-    if time_limit < _SCIP_INFINITY:
+    if time_limit < SCIP_INFINITY:
         model.setParam("limits/time", time_limit)
     brancher: LearnedBrancher | None = None
     if isinstance(chosen, str):
         apply_rule(model, chosen.removeprefix(RULE_PREFIX))
     else:
         brancher = attach(model, chosen)
-    recorder = _Recorder(model, on_progress)
+    recorder = Recorder(model, on_progress)
     try:
         optimize(model)
     finally:
@@ -222,62 +166,6 @@ def error_row(
     )
 
 
-class _Recorder(Eventhdlr):  # type: ignore[misc]
-    """Notes when the first solution came, and tells how the solve goes.
-
-    It holds the model weakly, and PySCIPOpt's own reference is cut: SCIP holds the plugin, so a plugin that held the
-    model would keep it alive for ever.
-    """
-
-    def __init__(self, model: Model, on_progress: Callable[[Progress], None] | None) -> None:
-        self.first_solution_seconds: float | None = None
-        self._owner = weakref.ref(model)
-        self._on_progress = on_progress
-        self._last = -math.inf
-        self._caught: list[int] = []
-        self._events = [SCIP_EVENTTYPE.BESTSOLFOUND]
-        if on_progress is not None:
-            self._events += [SCIP_EVENTTYPE.NODESOLVED, SCIP_EVENTTYPE.LPSOLVED]
-        model.includeEventhdlr(self, "revibranch_recorder", "first solution and progress")
-        self.model = None
-
-    def eventinit(self) -> None:
-        model = self._owner()
-        if model is not None:
-            for event in self._events:
-                model.catchEvent(event, self)
-                self._caught.append(event)
-
-    def stop(self) -> None:
-        """Stop listening. Called once the solve is over: PySCIPOpt 5 keeps a model alive while an event is caught on it."""
-        model = self._owner()
-        while model is not None and self._caught:
-            model.dropEvent(self._caught.pop(), self)
-
-    def eventexec(self, event: Event) -> None:
-        model = self._owner()
-        if model is None:
-            return
-        if self.first_solution_seconds is None and event.getType() == SCIP_EVENTTYPE.BESTSOLFOUND:
-            self.first_solution_seconds = model.getSolvingTime()
-        if self._on_progress is None:
-            return
-        now = time.monotonic()
-        if now - self._last >= _PROGRESS_INTERVAL and model.getStage() == SCIP_STAGE.SOLVING:
-            self._last = now
-            self._on_progress(
-                Progress(
-                    seconds=model.getSolvingTime(),
-                    nodes=model.getNTotalNodes(),
-                    open_nodes=model.getNLeaves() + model.getNChildren() + model.getNSiblings(),
-                    lp_iterations=model.getNLPIterations(),
-                    primal_bound=_number(model.getPrimalbound()),
-                    dual_bound=_number(model.getDualbound()),
-                    gap=_number(model.getGap()),
-                )
-            )
-
-
 def _measured(
     model: Model,
     brancher: LearnedBrancher | None,
@@ -306,9 +194,9 @@ def _measured(
         status=status,
         error=None,
         objective=float(model.getObjVal()) if has_optimum and model.getNSols() else None,
-        primal_bound=_number(model.getPrimalbound()),
-        dual_bound=_number(model.getDualbound()),
-        gap=_number(model.getGap()) if has_optimum else None,
+        primal_bound=from_scip(model.getPrimalbound()),
+        dual_bound=from_scip(model.getDualbound()),
+        gap=from_scip(model.getGap()) if has_optimum else None,
         nodes=counts.nodes,
         fair_nodes=counts.nodes + 2 * (counts.rule_domain_reductions + counts.rule_cutoffs),
         lp_iterations=counts.lp_iterations,
@@ -326,6 +214,7 @@ def _measured(
         scip_version=_scip_version(),
         pyscipopt_version=pyscipopt.__version__,
         revibranch_version=version("revibranch"),
+        report=_as_json(statistics.policy) if statistics else None,
     )
 
 
@@ -333,9 +222,10 @@ def _scip_version() -> str:
     return ".".join(str(part) for part in _scip.scip_version())
 
 
-def _number(value: float) -> float:
-    """SCIP's 1e20 and beyond become ``inf``."""
-    return value if abs(value) < _SCIP_INFINITY else math.copysign(math.inf, value)
+def _as_json(report: Mapping[str, object]) -> str:
+    """JSON knows no NaN and no infinity: null. What is no JSON otherwise goes as text."""
+    plain = {name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in report.items()}
+    return json.dumps(plain, default=str)
 
 
 def _primal_dual_integral(model: Model) -> float | None:

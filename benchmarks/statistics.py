@@ -1,4 +1,4 @@
-"""What rows say: shifted geometric means, wins, paired comparisons, performance profiles.
+"""What rows say: shifted geometric means, wins, performance profiles. ``comparison`` sets two policies against each other.
 
 How runs are counted, everywhere:
 
@@ -17,19 +17,18 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from ..branching.measures import SETTLED, shifted_geometric_mean
 from .rows import RunRow
 
 __all__ = [
     "METRICS",
-    "Comparison",
     "Estimate",
+    "FloatArray",
     "Metric",
+    "Pair",
     "PolicySummary",
     "Profile",
-    "compare",
     "cost",
     "performance_profile",
     "shifted_geometric_mean",
@@ -47,8 +46,6 @@ CLOCK_TICK = 0.01
 """Resolution of SCIP's clock, in seconds: times this close cannot be told apart."""
 WIN_MARGIN = 0.01
 """Runs within 1 % of the fastest share its win."""
-RESAMPLES = 10_000
-CONFIDENCE = 0.95
 
 
 def solved(row: RunRow) -> bool:
@@ -78,6 +75,8 @@ class Metric:
     value: Callable[[RunRow], float | None]
     of_tree: bool = False
     """Whether instances without a tree are left out."""
+    resolution: float = 0.0
+    """Means below it are nothing, as far as can be measured: of two such neither is the smaller one."""
 
 
 METRICS: dict[str, Metric] = {
@@ -87,7 +86,7 @@ METRICS: dict[str, Metric] = {
         Metric("fair_nodes", "fair nodes", 10.0, lambda row: row.fair_nodes, of_tree=True),
         Metric("lp_iterations", "LP iterations", 100.0, lambda row: row.lp_iterations),
         Metric("all_lp_iterations", "all LP iterations", 100.0, _all_lp_iterations),
-        Metric("seconds", "seconds", 1.0, _seconds),
+        Metric("seconds", "seconds", 1.0, _seconds, resolution=CLOCK_TICK / 2),
     )
 }
 """The costs that are reported, with the field's usual shifts (Achterberg 2007, section A.3)."""
@@ -201,108 +200,6 @@ def wins(rows: Sequence[RunRow]) -> dict[str, float]:
         for policy in winners:
             result[policy] += 1.0 / len(winners)
     return result
-
-
-# --- two policies --------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """A policy against a baseline, on the (instance, seed) pairs that both have."""
-
-    policy: str
-    baseline: str
-    metric: str
-    ratio: float | None
-    """Shifted geometric mean of the policy / of the baseline; below 1 the policy is cheaper. None without pairs."""
-    low: float | None
-    high: float | None
-    """Bootstrap confidence interval of the ratio (95 %, percentiles); None with fewer than two instances."""
-    p_value: float | None
-    """Wilcoxon signed-rank test, two-sided, on the instances' mean log ratios; None with fewer than two instances."""
-    instances: int
-    pairs: int
-    left_out: int
-    """Pairs that lack one side or both: not run, or failed."""
-    policy_limits: int
-    """Pairs in which the policy's run ended at a limit: the ratio is then too low, if anything."""
-    baseline_limits: int
-    """Pairs in which the baseline's run did: too high, if anything."""
-
-
-def compare(rows: Sequence[RunRow], policy: str, baseline: str, metric: Metric, *, resamples: int = RESAMPLES, seed: int = 0) -> Comparison:
-    """Compare two policies on a group of rows (one setting, one time limit).
-
-    Runs of one instance under several seeds are no independent samples. So the bootstrap draws instances with all their
-    pairs, and the test sees one number an instance: the mean over seeds of log((x + shift) / (y + shift)).
-
-    Args:
-        rows: the group; rows of other policies serve to tell which instances have no tree.
-        policy: numerator.
-        baseline: denominator.
-        metric: the cost.
-        resamples: of the bootstrap.
-        seed: of the bootstrap.
-    """
-    trivial = unbranched(rows) if metric.of_tree else frozenset()
-    sides: dict[Pair, dict[str, RunRow]] = {}
-    for row in rows:
-        if row.policy in (policy, baseline) and row.instance not in trivial:
-            sides.setdefault((row.instance, row.seed), {})[row.policy] = row
-    logs: dict[str, list[tuple[float, float]]] = {}
-    limits = [0, 0]
-    for (instance, _), side in sides.items():
-        values = [None if name not in side else cost(side[name], metric) for name in (policy, baseline)]
-        if values[0] is not None and values[1] is not None:
-            logs.setdefault(instance, []).append((math.log(values[0] + metric.shift), math.log(values[1] + metric.shift)))
-            limits = [limits[0] + (not solved(side[policy])), limits[1] + (not solved(side[baseline]))]
-    pairs = sum(map(len, logs.values()))
-    ratio = low = high = p_value = None
-    if logs:
-        # (instances, 3): sum of logs of either side, and the number of pairs; all that a resample needs
-        sums = np.array([[*np.sum(both, axis=0), len(both)] for both in logs.values()])
-        ratio = _finite(float(_ratios(sums.sum(axis=0), metric.shift)))
-        if len(sums) > 1:
-            low, high = _interval(sums, metric.shift, resamples, seed)
-            p_value = _wilcoxon((sums[:, 0] - sums[:, 1]) / sums[:, 2])
-    return Comparison(policy, baseline, metric.name, ratio, low, high, p_value, len(logs), pairs, len(sides) - pairs, *limits)
-
-
-def _ratios(sums: FloatArray, shift: float) -> FloatArray:
-    """Ratios of shifted geometric means from (..., 3) sums; NaN where the baseline's mean is 0."""
-    means = np.exp(sums[..., :2] / sums[..., 2:]) - shift
-    numerator, denominator = means[..., 0], means[..., 1]
-    usable = denominator > 1e-9
-    return np.where(usable, numerator / np.where(usable, denominator, 1.0), np.nan)
-
-
-def _interval(sums: FloatArray, shift: float, resamples: int, seed: int) -> tuple[float | None, float | None]:
-    random = np.random.default_rng(seed)
-    count = len(sums)
-    shares = np.full(count, 1.0 / count)
-    ratios = []
-    chunk = max(1, 2_000_000 // count)  # keeps the table of draws at a few MB for thousands of instances
-    for start in range(0, resamples, chunk):
-        draws = random.multinomial(count, shares, size=min(chunk, resamples - start))
-        ratios.append(_ratios(draws @ sums, shift))
-    drawn = np.concatenate(ratios)
-    drawn = drawn[np.isfinite(drawn)]
-    if not drawn.size:
-        return None, None
-    tail = (1.0 - CONFIDENCE) / 2.0
-    low, high = np.quantile(drawn, [tail, 1.0 - tail])
-    return float(low), float(high)
-
-
-def _wilcoxon(log_ratios: FloatArray) -> float | None:
-    differences = np.where(np.abs(log_ratios) < 1e-12, 0.0, log_ratios)
-    if not differences.any():
-        return 1.0  # SciPy has no answer where nothing differs; the hypothesis of no difference stands
-    return _finite(float(stats.wilcoxon(differences).pvalue))
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
 
 
 # --- all policies --------------------------------------------------------------------------------------------------

@@ -11,8 +11,8 @@ import fcntl
 import json
 import math
 import os
-from collections.abc import Iterable
-from dataclasses import fields
+from collections.abc import Collection, Iterable
+from dataclasses import MISSING, fields
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self, get_type_hints
@@ -22,7 +22,7 @@ from .rows import RunRow
 __all__ = ["FORMAT_VERSION", "RunKey", "RunStore", "StoreError", "read_rows", "require_pyarrow", "run_key"]
 
 FORMAT_VERSION = 1
-"""Raised when the meaning of a column changes or a column goes."""
+"""Raised when the meaning of a column changes or a column goes; not when one is added, which older files then lack."""
 
 _FORMAT = "revibranch.runs"
 _SUFFIX = ".journal"
@@ -78,6 +78,13 @@ def _columns() -> dict[str, tuple[type, bool]]:
 
 
 _COLUMNS = _columns()
+_LATER = {field.name for field in fields(RunRow) if field.default is not MISSING}
+"""Columns that files of earlier versions lack."""
+
+
+def _complete(names: Collection[str]) -> bool:
+    """Whether these are the columns of a row, of this version or an earlier one."""
+    return _COLUMNS.keys() - _LATER <= set(names) <= _COLUMNS.keys()
 
 
 def _schema(pyarrow: Any) -> Any:
@@ -110,9 +117,9 @@ def _encode(row: RunRow) -> bytes:
 
 def _decode(line: bytes) -> RunRow:
     record = json.loads(line)
-    if not isinstance(record, dict) or set(record) != set(_COLUMNS):
+    if not isinstance(record, dict) or not _complete(record):
         raise ValueError("not a row of this version")
-    values: dict[str, Any] = {name: None if record[name] is None else kind(record[name]) for name, (kind, _) in _COLUMNS.items()}
+    values: dict[str, Any] = {name: None if value is None else _COLUMNS[name][0](value) for name, value in record.items()}
     return RunRow(**values)
 
 
@@ -158,7 +165,7 @@ def _read_parquet(path: Path) -> list[RunRow]:
     if metadata.get(b"format") != _FORMAT.encode():
         raise StoreError(f"{path} is a Parquet file, but not one of revibranch runs")
     version = metadata.get(b"format_version", b"?").decode()
-    if version != str(FORMAT_VERSION) or set(table.column_names) != set(_COLUMNS):
+    if version != str(FORMAT_VERSION) or not _complete(table.column_names):
         raise StoreError(f"{path} has format {version} of another revibranch version; this one reads format {FORMAT_VERSION}")
     return [RunRow(**record) for record in table.to_pylist()]
 
@@ -222,6 +229,8 @@ class RunStore:
         require_pyarrow()
         self.path = Path(path)
         self.journal = self.path.with_name(self.path.name + _SUFFIX)
+        self._empty = False
+        """Whether the journal is ours and holds nothing."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._descriptor: int | None = os.open(self.journal, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
@@ -240,8 +249,11 @@ class RunStore:
             raise StoreError(f"{self.path} is being written by another evaluation") from None
         if os.fstat(descriptor).st_nlink == 0:  # the other one finished between our opening and our lock
             raise StoreError(f"{self.path} was just finished by another evaluation; try again")
+        content = self.journal.read_bytes()
+        self._empty = _HEADER.startswith(content)
         stored = _read_parquet(self.path) if self.path.exists() else []
-        recent, whole = _read_journal(self.journal, self.journal.read_bytes())
+        recent, whole = _read_journal(self.journal, content)
+        self._empty = not recent
         os.ftruncate(descriptor, whole)
         if whole == 0:
             os.write(descriptor, _HEADER)
@@ -259,6 +271,7 @@ class RunStore:
         if self._descriptor is None:
             raise ValueError("the store is closed")
         line = _encode(row)
+        self._empty = False
         written = os.write(self._descriptor, line)
         while written < len(line):  # a full disk or a signal may cut a write short
             written += os.write(self._descriptor, line[written:])
@@ -273,11 +286,14 @@ class RunStore:
             _write_parquet(self.path, self.rows.values())
         # A kill between the two steps leaves rows in both places; they are the same, and merged by key.
         self.journal.unlink()
+        self._empty = False
         self.close()
 
     def close(self) -> None:
-        """Let go of the file; rows that are in the journal stay there for the next one to open it."""
+        """Let go of the file; rows that are in the journal stay there for the next one to open it, a journal without rows goes."""
         if self._descriptor is not None:
+            if self._empty:  # while it is locked: whoever waits for it sees that it is gone
+                self.journal.unlink(missing_ok=True)
             os.close(self._descriptor)
             self._descriptor = None
 

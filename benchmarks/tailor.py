@@ -17,10 +17,11 @@ from ..gnn.training.run_folder import take_folder
 from ..gnn.training.train import Budget, Observer, train
 from ..gnn.training.train_reinforcement import ReinforcementObserver, train_reinforcement
 from ..instances.files import InstanceError, InstanceSource
+from .comparison import Comparison, compare
 from .evaluate import evaluated, list_jobs, wrong_results
 from .pool import ProcessPool
 from .rows import RunRow
-from .statistics import METRICS, Comparison, compare, solved
+from .statistics import METRICS, solved
 from .store import require_pyarrow
 
 __all__ = ["BASELINE", "LEAST", "OWN", "Parts", "TailorObserver", "Verdict", "judge", "split", "tailor"]

@@ -7,7 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import FrameType
 
@@ -19,8 +19,8 @@ from rich.progress import Progress as ProgressBar
 from ..benchmarks.evaluate import Progress, list_jobs, wrong_results
 from ..benchmarks.evaluate import evaluate as run_evaluation
 from ..benchmarks.pool import Pool, ProcessPool
-from ..benchmarks.run import load
-from ..benchmarks.store import RunStore
+from ..benchmarks.run import LARGEST_SEED, load
+from ..benchmarks.store import RunStore, StoreError
 from ..branching.settings import SETTINGS
 from ..instances.files import parse_seeds, resolve_all
 from . import EXIT_FAILURE, EXIT_INTERRUPTED, wrong_input
@@ -28,16 +28,14 @@ from .workers import workers_option
 
 __all__ = ["evaluate"]
 
-_LARGEST_SEED = 2**31 - 1
-
 
 def _seeds(_context: click.Context, parameter: click.Parameter, value: str) -> list[int]:
     try:
         seeds = parse_seeds(value)
     except ValueError as error:
         raise click.BadParameter(str(error), param=parameter) from None
-    if max(seeds) > _LARGEST_SEED:
-        raise click.BadParameter(f"SCIP's seeds end at {_LARGEST_SEED}", param=parameter)
+    if max(seeds) > LARGEST_SEED:
+        raise click.BadParameter(f"seeds end at {LARGEST_SEED}, not {max(seeds)}", param=parameter)
     return seeds
 
 
@@ -90,19 +88,20 @@ def evaluate(
     Every finished run is on the disk at once: after Ctrl-C or a crash the same command goes on where it stopped. A run that
     fails is a row with status `error` and its cause. The exit code is 1 if runs failed, or if runs of one instance
     contradict each other.
+
+    Rows know the checksums of the instance's file and of the policy's weights. If --out has runs of another file or of
+    other weights under the same name, nothing is run.
     """
     with wrong_input():
         for policy in policies:
             load(policy)  # a misspelt rule or a broken checkpoint is to be noticed now, not in every run
         jobs = list_jobs(resolve_all(specs), policies, seeds, settings, time_limit)
         store = RunStore(out)
-    pool = _pool(workers)
-    with store:
-        with _ended_by_signals(pool) as received, _shown(len(jobs)) as show:
+    with store, closing(_pool(workers)) as pool:
+        with _ended_by_signals(pool) as received, _shown(len(jobs)) as show, wrong_input(StoreError):
             progress = run_evaluation(jobs, store, pool, retry_errors=retry_errors, on_progress=show)
         rows = store.rows
         store.finish()
-    pool.close()
     wrong = wrong_results(rows.values())
     if as_json:
         click.echo(json.dumps(_summary(out, progress, wrong), indent=2))

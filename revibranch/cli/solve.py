@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import click
 from rich import box
@@ -17,19 +18,16 @@ from rich.table import Table
 from rich.text import Text
 
 from ..benchmarks.agreement import disagreements
+from ..benchmarks.checksums import file_checksum, policy_checksum
 from ..benchmarks.rows import RunRow
-from ..benchmarks.run import Progress, load, run
-from ..branching.policy import Policy
+from ..benchmarks.run import LARGEST_SEED, Progress, load, run
 from ..branching.settings import SETTINGS
-from ..gnn.plugin import MODES, Mode, equip
+from ..gnn.plugin import MODES, Mode
 from ..instances.native_output import stdout_to_stderr
 from ..instances.reading import read_model
 from . import EXIT_FAILURE, EXIT_INTERRUPTED, wrong_input
 
 __all__ = ["solve"]
-
-Report = Mapping[str, float | str]
-"""What a policy says of itself after a solve; empty for SCIP's own rules."""
 
 _TABLE_WIDTH = 400
 _STATUS = {
@@ -50,12 +48,21 @@ def _positive(_context: click.Context, parameter: click.Parameter, value: float)
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--policy", default="auto", show_default=True, help="Pretrained policy, checkpoint file, or scip:<rule>.")
+@click.option(
+    "--policy", default="auto", show_default=True, help="Pretrained policy or checkpoint, with +guard or +nodes behind it, or scip:<rule>."
+)
 @click.option("--against", multiple=True, metavar="POLICY", help="Also solve with this policy or rule; repeatable.")
-@click.option("--mode", type=click.Choice(MODES), default="time", show_default=True, help="What the policy is to save.")
-@click.option("--guard/--no-guard", default=True, show_default=True, help="Leave nodes to SCIP where the policy falls behind.")
+@click.option(
+    "--mode", type=click.Choice(MODES), default="time", show_default=True, help="What policies are to save; no effect on scip:<rule>."
+)
+@click.option(
+    "--guard/--no-guard",
+    default=True,
+    show_default=True,
+    help="Leave nodes to SCIP where a policy falls behind; no effect on scip:<rule>.",
+)
 @click.option("--settings", type=click.Choice(tuple(SETTINGS)), default="default", show_default=True, help="Set of SCIP parameters.")
-@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Shift of SCIP's random seeds.")
+@click.option("--seed", type=click.IntRange(0, LARGEST_SEED), default=0, show_default=True, help="Shift of SCIP's random seeds.")
 @click.option("--time-limit", type=float, default=math.inf, metavar="SECONDS", callback=_positive, help="CPU seconds for each solve.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_context
@@ -76,38 +83,37 @@ def solve(
     With --mode nodes, strong branching decides among the policy's best candidates: fewer nodes, more LPs. The guard, on unless
     switched off, hands nodes over to SCIP's default rule while the policy gains less than SCIP's pseudocosts promise.
 
+    +guard, +nodes or both behind a policy's name take the place of these two options for that policy: auction+nodes has the
+    shortlist of --mode nodes and no guard, auction+guard has the guard and no shortlist.
+
     With --against, the same file is solved with the same seed and settings by the other rules too, and one table shows
     what each of them needed. If they disagree on the optimum, that is said, and the exit code is 1.
     """
     names = list(dict.fromkeys((policy, *against)))
     rows: list[RunRow] = []
-    reports: list[Report] = []
     with stdout_to_stderr():  # SCIP prints on its own account, on Ctrl-C for one
         with wrong_input():
             read_model(file)  # a damaged file is to be noticed before torch is loaded
-            policies = [_equipped(load(name), mode, guard) for name in names]
-        for name, loaded in zip(names, policies, strict=True):
+            problem, weights = file_checksum(file), [policy_checksum(name) for name in names]
+            policies = [load(name, mode=mode, guard=guard) for name in names]
+        for name, loaded, checksum in zip(names, policies, weights, strict=True):
             with _progress(f"{file.name}  {name}") as show:
-                rows.append(run(file, loaded, settings=settings, seed=seed, time_limit=time_limit, on_progress=show, label=name))
-            reports.append({} if isinstance(loaded, str) else loaded.report())
+                row = run(file, loaded, settings=settings, seed=seed, time_limit=time_limit, on_progress=show, label=name)
+            rows.append(replace(row, instance_sha256=problem, policy_sha256=checksum))
             if rows[-1].status == "userinterrupt":
                 break
 
     contradictions = disagreements(rows)
     if as_json:
-        click.echo(_as_json(file, rows, reports, contradictions))
+        click.echo(_as_json(file, rows, contradictions))
     else:
-        _print_result(file, rows, reports)
+        _print_result(file, rows)
     for sentence in contradictions:
         click.echo(f"revibranch: WRONG RESULT: {sentence}", err=True)
     if rows[-1].status == "userinterrupt":
         context.exit(EXIT_INTERRUPTED)
     if contradictions:
         context.exit(EXIT_FAILURE)
-
-
-def _equipped(policy: str | Policy, mode: Mode, guard: bool) -> str | Policy:
-    return policy if isinstance(policy, str) else equip(policy, mode=mode, guard=guard)
 
 
 @contextmanager
@@ -129,11 +135,11 @@ def _progress(title: str) -> Iterator[Callable[[Progress], None] | None]:
         yield show
 
 
-def _print_result(file: Path, rows: Sequence[RunRow], reports: Sequence[Report]) -> None:
+def _print_result(file: Path, rows: Sequence[RunRow]) -> None:
     first = rows[0]
     if len(rows) == 1:
         click.echo(f"{file}: {_outcome(first)}")
-        for label, value in (*_facts(first), *_policy_facts(reports[0])):
+        for label, value in (*_facts(first), *_policy_facts(first)):
             click.echo(f"  {label:<16}{value}")
         return
     click.echo(f"{file}, {first.settings} settings, seed {first.seed}")
@@ -155,8 +161,8 @@ def _print_result(file: Path, rows: Sequence[RunRow], reports: Sequence[Report])
         )
     # Wider than most terminals, so that no number is ever cut short, in a file or a pipe either.
     Console(highlight=False, width=_TABLE_WIDTH).print(table)
-    for row, report in zip(rows, reports, strict=True):
-        remarks = [_remark(row), *(f"{label}: {value}" for label, value in _policy_facts(report))]
+    for row in rows:
+        remarks = [_remark(row), *(f"{label}: {value}" for label, value in _policy_facts(row))]
         if remark := "; ".join(filter(None, remarks)):
             click.echo(f"{row.policy}: {remark}")
 
@@ -195,8 +201,14 @@ def _facts(row: RunRow) -> Iterator[tuple[str, str]]:
         yield "time in policy", _share(row)
 
 
-def _policy_facts(report: Report) -> Iterator[tuple[str, str]]:
+def _report(row: RunRow) -> dict[str, Any]:
+    """What the policy says of the solve; nothing for SCIP's own rules."""
+    return dict(json.loads(row.report)) if row.report is not None else {}
+
+
+def _policy_facts(row: RunRow) -> Iterator[tuple[str, str]]:
     """What the policy has to say of itself, where it is worth a line."""
+    report = _report(row)
     if "auto_policy" in report:
         yield "chosen policy", f"{report['auto_policy']}: {report['auto_reason']} ({report['auto_facts']})"
     if report.get("shortlist_nodes"):
@@ -239,11 +251,8 @@ def _share(row: RunRow) -> str:
     return f"{100 * (row.extraction_seconds + row.inference_seconds) / row.wall_seconds:.1f} %"
 
 
-def _as_json(file: Path, rows: Sequence[RunRow], reports: Sequence[Report], contradictions: Sequence[str]) -> str:
-    runs = [
-        {name: _finite(value) for name, value in asdict(row).items()} | {"report": dict(report)}
-        for row, report in zip(rows, reports, strict=True)
-    ]
+def _as_json(file: Path, rows: Sequence[RunRow], contradictions: Sequence[str]) -> str:
+    runs = [{name: _finite(value) for name, value in asdict(row).items()} | {"report": _report(row)} for row in rows]
     result = {"file": str(file), "agree": not contradictions, "disagreements": list(contradictions), "runs": runs}
     return json.dumps(result, indent=2, allow_nan=False)
 

@@ -23,6 +23,11 @@ class FakeSource:
         raise NotImplementedError
 
 
+@dataclass(frozen=True)
+class FakeFile(FakeSource):
+    path: str | None = None
+
+
 def act(word: str) -> str:
     """Do what the word says; by default say it back."""
     match word:

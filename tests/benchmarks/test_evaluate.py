@@ -5,20 +5,25 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from revibranch.benchmarks.checksums import file_checksum
 from revibranch.benchmarks.evaluate import evaluate, list_jobs, wall_limit, wrong_results
 from revibranch.benchmarks.pool import ProcessPool
-from revibranch.benchmarks.store import RunStore, read_rows, run_key
+from revibranch.benchmarks.store import RunStore, StoreError, read_rows, run_key
+from revibranch.cli import main
+from revibranch.gnn.pretrained import pretrained_path
 
 from . import jobs
-from .jobs import FakeSource
+from .jobs import FakeFile, FakeSource
 from .rows import error_row, run_row, timeout_row
 
 pytest.importorskip("pyarrow")
@@ -112,6 +117,100 @@ def test_an_evaluation_ended_early_keeps_what_was_finished_and_goes_on_later(tmp
     assert [row.seed for row in read_rows(path)] == list(range(progress.done))
     later = fake_evaluation(path, ("p",), range(20), ("a",))
     assert (later.before, later.done) == (progress.done, 20)
+
+
+# --- names and what they stand for ------------------------------------------------------------------------------------
+
+
+def write_knapsack(path, weight):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    row = " + ".join(f"{weight + 2 * number} x{number}" for number in range(5))
+    path.write_text(f"Maximize\n 3 x0 + 4 x1 + 5 x2 + 6 x3 + 7 x4\nSubject To\n c: {row} <= 11\nBinaries\n x0 x1 x2 x3 x4\nEnd\n")
+
+
+def assert_refused(capsys, arguments, *words):
+    assert main(["evaluate", *map(str, arguments)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("revibranch: error: ")
+    assert error.count("\n") == 1
+    assert all(word in error for word in (*words, "choose another --out")), error
+
+
+def test_another_file_by_the_same_name_is_refused_not_taken_for_the_first(tmp_path, capsys):
+    out, common = tmp_path / "runs.parquet", ("--policy", "scip:pscost", "--out", tmp_path / "runs.parquet")
+    for folder, weight in (("one", 2), ("two", 3)):
+        write_knapsack(tmp_path / folder / "m.lp", weight)
+    assert main(["evaluate", "--instances", str(tmp_path / "one"), *map(str, common)]) == 0
+    (row,) = read_rows(out)
+    assert row.instance_sha256 == file_checksum(tmp_path / "one" / "m.lp")
+    assert row.policy_sha256 is None
+    capsys.readouterr()
+    assert_refused(capsys, ["--instances", tmp_path / "two", *common], "another file by the name of m")
+    # Whatever seed or policy is new: the rows would stand side by side in one table.
+    assert_refused(capsys, ["--instances", tmp_path / "two", *common, "--seeds", "7", "--policy", "scip:random"], "name of m")
+    assert read_rows(out) == [row]
+    assert sorted(os.listdir(tmp_path)) == ["one", "runs.parquet", "two"]
+    # The same content elsewhere is the same instance.
+    write_knapsack(tmp_path / "three" / "m.lp", 2)
+    assert main(["evaluate", "--instances", str(tmp_path / "three"), *map(str, common)]) == 0
+    assert read_rows(out) == [row]
+
+
+def test_other_weights_by_the_same_name_are_refused_not_taken_for_the_first(tmp_path, capsys):
+    out, weights = tmp_path / "runs.parquet", tmp_path / "mine.safetensors"
+    arguments = ["--instances", "knapsack:10x2:0", "--policy", f"{weights}+guard", "--policy", "scip:pscost", "--out", out]
+    shutil.copy(pretrained_path("auction"), weights)
+    assert main(["evaluate", *map(str, arguments)]) == 0
+    before = read_rows(out)
+    assert {row.policy: row.policy_sha256 for row in before} == {f"{weights}+guard": file_checksum(weights), "scip:pscost": None}
+    assert {row.instance_sha256 for row in before} == {None}, "generated: the name says it all"
+    shutil.copy(pretrained_path("setcover"), weights)
+    capsys.readouterr()
+    assert_refused(capsys, arguments, f"{weights}+guard", "other weights")
+    assert read_rows(out) == before
+
+
+def test_what_is_not_known_of_older_rows_is_believed(tmp_path):
+    path, file = tmp_path / "runs.parquet", tmp_path / "a.lp"
+    file.write_text("whatever")
+    wanted = list_jobs([FakeFile("a", path=str(file))], ["scip:pscost"], [0, 1], "clean", 100.0)
+    with RunStore(path) as store:
+        store.append(run_row("a", 0, "scip:pscost"))
+        progress = evaluate(wanted, store, ProcessPool(1), runner=jobs.fake_run)
+    assert (progress.before, progress.done) == (1, 2)
+
+
+def test_rows_that_are_run_again_may_be_of_other_files(tmp_path):
+    path, file = tmp_path / "runs.parquet", tmp_path / "a.lp"
+    file.write_text("mended")
+    wanted = list_jobs([FakeFile("a", path=str(file))], ["scip:pscost"], [0], "clean", 100.0)
+    broken = replace(error_row("a", 0, "scip:pscost"), instance_sha256="0" * 16)
+    with RunStore(path) as store:
+        store.append(broken)
+        with pytest.raises(StoreError, match="name of a: choose another --out"):
+            evaluate(wanted, store, ProcessPool(1), runner=jobs.fake_run)
+        assert evaluate(wanted, store, ProcessPool(1), runner=jobs.fake_run, retry_errors=True).errors == 0
+
+
+def test_a_worker_that_dies_is_remembered_with_its_file(tmp_path):
+    path, file = tmp_path / "runs.parquet", tmp_path / "a.lp"
+    file.write_text("deadly")
+    with RunStore(path) as store:
+        evaluate(list_jobs([FakeFile("a", path=str(file))], ["kill"], [0], "clean", 100.0), store, ProcessPool(1), runner=jobs.fake_run)
+        (row,) = store.rows.values()
+    assert (row.status, row.instance_sha256) == ("error", file_checksum(file))
+
+
+def test_rows_say_what_the_policy_chose_and_what_its_guard_did(tmp_path):
+    out = tmp_path / "runs.parquet"
+    rules = [part for policy in ("auto+guard", "auction", "scip:pscost") for part in ("--policy", policy)]
+    assert main(["evaluate", "--instances", "knapsack:30x4:0", *rules, "--out", str(out)]) == 0
+    rows = {row.policy: row for row in read_rows(out)}
+    report = json.loads(rows["auto+guard"].report)
+    assert (report["auto_policy"], report["auto_family"]) == ("knapsack", "knapsack")
+    assert report["guard_handovers"] >= 0
+    assert (rows["auction"].report, rows["scip:pscost"].report) == ("{}", None)
+    assert rows["auto+guard"].policy_sha256 not in (None, rows["auction"].policy_sha256)
 
 
 # --- agreement -----------------------------------------------------------------------------------------------------
@@ -238,11 +337,10 @@ def test_ctrl_c_keeps_every_finished_row_and_exits_with_130(tmp_path):
         (["--instances", TINY[0], "--policy", "scip:pscost", "--seeds", "5-1"], "5-1"),
         (["--instances", TINY[0], "--policy", "scip:pscost", "--time-limit", "nan"], "positive"),
         (["--instances", TINY[0], "--policy", "scip:pscost", "--workers", "0"], "workers"),
+        (["--instances", TINY[0], "--policy", "scip:pscost", "--seeds", "3,2147483647"], "seeds end at 2146483647"),
     ],
 )
 def test_wrong_input_is_one_line_and_exit_code_2(tmp_path, arguments, message, capsys):
-    from revibranch.cli import main
-
     assert main(["evaluate", *arguments, "--out", str(tmp_path / "runs.parquet")]) == 2
     error = capsys.readouterr().err
     assert message in error
@@ -250,9 +348,16 @@ def test_wrong_input_is_one_line_and_exit_code_2(tmp_path, arguments, message, c
     assert os.listdir(tmp_path) == []
 
 
-def test_a_wrong_optimum_in_the_file_fails_the_command_loudly(tmp_path, capsys):
-    from revibranch.cli import main
+def test_a_foreign_file_is_refused_and_nothing_is_left_beside_it(tmp_path, capsys):
+    out = tmp_path / "g.txt"
+    out.write_text("my notes")
+    assert main(["evaluate", "--instances", TINY[0], "--policy", "scip:pscost", "--out", str(out)]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert os.listdir(tmp_path) == ["g.txt"]
+    assert out.read_text() == "my notes"
 
+
+def test_a_wrong_optimum_in_the_file_fails_the_command_loudly(tmp_path, capsys):
     path = tmp_path / "runs.parquet"
     with RunStore(path) as store:
         store.append(run_row("egout", 7, "scip:pscost", objective=1.0, primal_bound=1.0, dual_bound=1.0))

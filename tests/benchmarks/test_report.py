@@ -85,6 +85,46 @@ def test_a_mean_with_runs_at_a_limit_is_never_called_best():
     assert (cells["p"][2].text, cells["p"][2].best, cells["q"][2].best) == ("≥ 5.00", False, False)
 
 
+def test_times_below_the_clock_have_no_winner_and_no_ratio(file, capsys):
+    seconds = {BASE: 0.004, OTHER: 0.0, "p": 3.0}
+    rows = [run_row(f"i{k}", 0, policy, solve_seconds=took) for k in range(6) for policy, took in seconds.items()]
+    assert main(["report", file(rows)]) == 0
+    text = capsys.readouterr().out
+    assert [line_of(text, policy).split(" | ")[6] for policy in (BASE, OTHER)] == ["0.00", "0.00"]
+    assert line_of(text, OTHER, 1).endswith("| - | - |")
+    assert not line_of(text, "p", 1).endswith("| - | - |")
+    assert "No ratio of seconds where the means are too small" in text
+    # One policy below the clock, all others above it: that one won.
+    table = build_report([row for row in rows if row.policy != OTHER], illustrated=False).sections[0].tables[0]
+    assert [(row[6].text, row[6].best) for row in table.rows] == [("0.00", True), ("3.00", False)]
+
+
+def test_what_auto_chose_is_said_in_each_section():
+    def chose(instance, family, policy, name, **changes):
+        report = json.dumps({"auto_policy": name} if name else {})
+        return run_row(instance, 0, policy, family=family, report=report, **changes)
+
+    rows = [
+        chose("a", "setcover", "auto", "setcover"),
+        chose("b", "setcover", "auto", "setcover"),
+        chose("c", "auction", "auto", "auction"),
+        chose("flat", "auction", "auto", None, nodes=1),
+        chose("level", "auction", "auto", None, nodes=1),
+        chose("a", "setcover", "auto+guard", "setcover"),
+        chose("a", "setcover", "mine", "setcover"),
+        error_row("c", policy="auto+guard"),
+        run_row("b", policy="auto+guard", report=None),  # of an older version
+        run_row("a", policy=BASE),
+    ]
+    every, auction, setcover = (section.tables[0].notes for section in build_report(rows, illustrated=False).sections[:3])
+    assert [note for note in every if " chose " in note] == [
+        "auto chose setcover for 2 runs, auction for 1 run, none for 2 runs.",
+        "auto+guard chose setcover for 1 run.",
+    ]
+    assert [note for note in auction if " chose " in note] == ["auto chose auction for 1 run, none for 2 runs."]
+    assert [note for note in setcover if " chose " in note] == ["auto chose setcover for 2 runs.", "auto+guard chose setcover for 1 run."]
+
+
 def test_a_verdict_needs_the_interval_and_the_test():
     # Two instances: the interval excludes 1, but no test on two numbers can be significant.
     report = build_report(ROWS, illustrated=False)

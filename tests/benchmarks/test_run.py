@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import math
 import weakref
 from collections.abc import Callable, Sequence
@@ -14,11 +15,12 @@ from numpy.typing import NDArray
 from pyscipopt import Model
 
 from revibranch.benchmarks.agreement import disagreements
-from revibranch.benchmarks.run import Progress, error_row, load, run
+from revibranch.benchmarks.run import LARGEST_SEED, Progress, error_row, load, run
 from revibranch.branching.guard import GuardedPolicy
 from revibranch.branching.policy import PathStep, Policy, PolicyWrapper
 from revibranch.branching.shortlist import ShortlistPolicy
 from revibranch.branching.state import BranchState, variable_column_names
+from revibranch.gnn.plugin import MODES, Mode
 from revibranch.instances import families
 from revibranch.instances.reading import ReadingError, instance_name, read_model
 
@@ -196,6 +198,27 @@ def test_time_limit_must_be_positive(limit: float) -> None:
         run(INSTANCES / "misc03.mps", "scip:default", time_limit=limit)
 
 
+@pytest.mark.parametrize("seed", [-1, LARGEST_SEED + 1])
+def test_seeds_that_scip_cannot_add_to_are_refused(seed: int) -> None:
+    with pytest.raises(ValueError, match=f"seed {seed} is outside"):
+        run(INSTANCES / "misc03.mps", "scip:default", seed=seed)
+
+
+def test_a_row_holds_what_the_policy_says_of_its_solve() -> None:
+    class Talkative(MostFractional):
+        def report(self) -> dict[str, float | str]:
+            return {"words": "many", "count": 3, "mean": math.nan, "share": np.float32(0.5)}  # type: ignore[dict-item]
+
+    def report_of(policy: str | Policy) -> str | None:
+        return run(INSTANCES / "misc03.mps", policy, settings="clean").report
+
+    said = report_of(Talkative())
+    assert said is not None
+    assert json.loads(said, parse_constant=pytest.fail) == {"words": "many", "count": 3, "mean": None, "share": "0.5"}
+    assert report_of(MostFractional()) == "{}"
+    assert report_of("scip:default") is None
+
+
 def test_unknown_rule_lists_the_known() -> None:
     with pytest.raises(ValueError, match=r"scip:best.*scip:relpscost"):
         run(INSTANCES / "misc03.mps", "scip:best")
@@ -232,6 +255,25 @@ def test_what_is_named_behind_a_policy_stands_around_it(text: str, kinds: tuple[
         assert isinstance(policy, PolicyWrapper)
         policy = policy.policy
     assert not isinstance(policy, (GuardedPolicy, ShortlistPolicy))
+
+
+def kinds_of(policy: object) -> tuple[type, ...]:
+    """What stands around the policy proper, from the outside."""
+    found = []
+    while isinstance(policy, (GuardedPolicy, ShortlistPolicy)):
+        found.append(type(policy))
+        policy = policy.policy
+    return tuple(found)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("guard", [False, True])
+def test_what_is_named_behind_a_policy_takes_the_place_of_the_options(mode: Mode, guard: bool) -> None:
+    assert kinds_of(load("setcover+guard", mode=mode, guard=guard)) == (GuardedPolicy,)
+    assert kinds_of(load("setcover+nodes", mode=mode, guard=guard)) == (ShortlistPolicy,)
+    assert kinds_of(load("setcover+nodes+guard+guard", mode=mode, guard=guard)) == (GuardedPolicy, ShortlistPolicy)
+    assert kinds_of(load("setcover", mode=mode, guard=guard)) == (GuardedPolicy,) * guard + (ShortlistPolicy,) * (mode == "nodes")
+    assert load("scip:pscost", mode=mode, guard=guard) == "scip:pscost"
 
 
 @pytest.mark.parametrize("text", ["setcover+gard", "+guard"])

@@ -7,7 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from revibranch.benchmarks.statistics import METRICS, compare, performance_profile, shifted_geometric_mean, summarize, unbranched, wins
+from revibranch.benchmarks.comparison import compare
+from revibranch.benchmarks.statistics import METRICS, performance_profile, shifted_geometric_mean, summarize, unbranched, wins
 
 from .rows import error_row, run_row, timeout_row
 
@@ -210,6 +211,16 @@ def test_a_pair_with_a_timeout_is_counted_at_the_limit():
 def test_a_baseline_that_needs_no_time_gives_no_ratio_instead_of_infinity():
     rows = [run_row("a", policy="p", solve_seconds=1.0), run_row("a", policy="q", solve_seconds=0.0)]
     assert compare(rows, "p", "q", SECONDS).ratio is None
+
+
+def test_times_below_the_clock_are_not_compared():
+    rows = [run_row(name, 0, policy, solve_seconds=0.01 * (policy == name == "q")) for name in "abcdq" for policy in "pq"]
+    result = compare(rows, "p", "q", SECONDS)  # means 0 and 0.002, both printed as 0.00
+    assert (result.ratio, result.low, result.high, result.p_value) == (None, None, None, None)
+    assert (result.instances, result.pairs) == (5, 5)
+    # One that can be measured is enough.
+    rows += [run_row("r", 0, "p", solve_seconds=0.0), run_row("r", 0, "q", solve_seconds=9.0)]
+    assert compare(rows, "p", "q", SECONDS).ratio == 0.0
 
 
 def test_the_paired_comparison_leaves_out_instances_without_a_tree_only_for_nodes():

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +21,7 @@ from .rows import error_row, run_row, timeout_row
 pyarrow = pytest.importorskip("pyarrow")
 pytest.importorskip("pyarrow.parquet")
 
+RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 ROWS = [
     run_row("a", 0, time_limit=math.inf, gap=math.inf, dual_bound=-math.inf),
     timeout_row("b", 3, "scip:pscost", family=None, objective=None),
@@ -80,13 +83,39 @@ def test_a_torn_last_line_costs_that_row_only_and_the_next_row_stands(tmp_path, 
 
 def test_a_journal_torn_within_its_first_line_is_an_empty_one(tmp_path):
     path = tmp_path / "runs.parquet"
-    RunStore(path).close()
-    header = journal_of(path).read_bytes()
+    with RunStore(path):
+        header = journal_of(path).read_bytes()
     for length in range(len(header)):
         journal_of(path).write_bytes(header[:length])
         with RunStore(path) as store:
             assert store.rows == {}
-        assert journal_of(path).read_bytes() == header
+            assert journal_of(path).read_bytes() == header
+
+
+def test_a_store_that_was_given_no_row_leaves_no_file(tmp_path):
+    RunStore(tmp_path / "runs.parquet").close()
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_journal_with_rows_outlives_its_store_and_a_foreign_one_its_refusal(tmp_path):
+    path, foreign = tmp_path / "runs.parquet", tmp_path / "foreign.parquet"
+    with RunStore(path) as store:
+        store.append(ROWS[0])
+    RunStore(path).close()
+    assert read_rows(path) == ROWS[:1]
+    journal_of(foreign).write_text("my diary")
+    with pytest.raises(StoreError, match="no journal"):
+        RunStore(foreign)
+    assert journal_of(foreign).read_text() == "my diary"
+
+
+def test_a_journal_of_another_evaluation_is_left_alone(tmp_path):
+    path = tmp_path / "runs.parquet"
+    with RunStore(path) as store:
+        with pytest.raises(StoreError, match="another evaluation"):
+            RunStore(path)
+        store.append(ROWS[0])
+        assert read_rows(path) == ROWS[:1]
 
 
 def test_a_last_line_of_zeros_is_dropped(tmp_path):
@@ -146,6 +175,56 @@ def test_a_foreign_file_is_refused_and_left_alone(tmp_path):
                 use(path)
             assert "\n" not in str(caught.value)
     assert foreign.read_bytes() == before
+    assert sorted(os.listdir(tmp_path)) == ["a.parquet", "b.parquet"]
+
+
+LATER = ["instance_sha256", "policy_sha256", "report"]
+
+
+def test_files_from_before_a_column_came_are_read_and_what_they_lack_is_unknown(tmp_path):
+    path = tmp_path / "runs.parquet"
+    with RunStore(path) as store:
+        store.append(run_row("a", instance_sha256="0" * 16, policy_sha256="1" * 16, report='{"guard_handovers": 0}'))
+        store.finish()
+    table = pyarrow.parquet.read_table(path)
+    pyarrow.parquet.write_table(table.drop_columns(LATER), path)
+    assert read_rows(path) == [run_row("a")]
+    with RunStore(path) as store:  # and written on, beside rows that know
+        store.append(run_row("b", instance_sha256="2" * 16))
+        store.finish()
+    assert [row.instance_sha256 for row in read_rows(path)] == [None, "2" * 16]
+
+
+def test_a_journal_from_before_a_column_came_is_read(tmp_path):
+    path = tmp_path / "runs.parquet"
+    with RunStore(path) as store:
+        for row in ROWS:
+            store.append(row)
+    header, *lines = journal_of(path).read_bytes().splitlines()
+    records = [json.loads(line) for line in lines]
+    older = [json.dumps({name: value for name, value in record.items() if name not in LATER}).encode() for record in records]
+    journal_of(path).write_bytes(b"\n".join([header, *older, lines[0], b""]))
+    assert read_rows(path) == ROWS
+
+
+@pytest.mark.parametrize("name", ["nodes", "scip_version", "unheard_of"])
+def test_other_columns_are_another_version(tmp_path, name):
+    path = tmp_path / "runs.parquet"
+    with RunStore(path) as store:
+        store.append(run_row())
+        store.finish()
+    table = pyarrow.parquet.read_table(path)
+    changed = table.drop_columns([name]) if name in table.column_names else table.append_column(name, [["x"]])
+    pyarrow.parquet.write_table(changed, path)
+    with pytest.raises(StoreError, match="another revibranch version"):
+        read_rows(path)
+
+
+@pytest.mark.parametrize("path", sorted(RESULTS.glob("*.parquet")), ids=lambda path: path.stem)
+def test_committed_results_are_read(path):
+    rows = read_rows(path)
+    assert rows
+    assert len({run_key(row) for row in rows}) == len(rows)
 
 
 def test_a_file_of_another_format_is_refused(tmp_path):

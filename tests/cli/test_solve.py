@@ -15,6 +15,10 @@ from typing import Any
 import pytest
 from pyscipopt import Model
 
+from revibranch.benchmarks.checksums import file_checksum
+from revibranch.benchmarks.run import LARGEST_SEED
+from revibranch.branching.guard import GuardedPolicy
+from revibranch.branching.shortlist import ShortlistPolicy
 from revibranch.cli import main
 from revibranch.instances import families
 
@@ -126,6 +130,61 @@ def test_guard_reports_what_it_did(tmp_path: Path, checkpoint: Path, capfd: Capt
     assert main(["solve", *map(str, arguments)]) == 0
     (line,) = [line for line in capfd.readouterr().out.splitlines() if line.startswith("  guard ")]
     assert f"{guarded['report']['guard_nodes_left']:,} nodes left to SCIP's rule" in line
+
+
+def equipped(policy: object) -> tuple[str, ...]:
+    """What stands around a policy, from the outside."""
+    found = []
+    while isinstance(policy, (GuardedPolicy, ShortlistPolicy)):
+        found.append("guard" if isinstance(policy, GuardedPolicy) else "nodes")
+        policy = policy.policy
+    return tuple(found)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ((), {"auction": ("guard",), "auction+guard": ("guard",), "auction+nodes": ("nodes",), "auction+nodes+guard": ("guard", "nodes")}),
+        (("--mode", "nodes"), {"auction": ("guard", "nodes"), "auction+guard": ("guard",), "auction+nodes": ("nodes",)}),
+        (("--no-guard",), {"auction": (), "auction+guard": ("guard",), "auction+nodes": ("nodes",)}),
+        (("--no-guard", "--mode", "nodes"), {"auction": ("nodes",), "auction+nodes": ("nodes",), "scip:pscost": ()}),
+    ],
+    ids=lambda value: " ".join(value) or "as it comes",
+)
+def test_what_stands_behind_a_policy_takes_the_place_of_the_options(
+    options: tuple[str, ...], expected: dict[str, tuple[str, ...]], monkeypatch: pytest.MonkeyPatch, capfd: Capture
+) -> None:
+    from revibranch.cli import solve as module
+
+    honest, seen = module.run, {}
+
+    def spy(file: Path, policy: object, **rest: Any) -> Any:
+        seen[rest["label"]] = equipped(policy)
+        return honest(file, "scip:default", **rest)
+
+    monkeypatch.setattr(module, "run", spy)
+    others = [part for name in list(expected)[1:] for part in ("--against", name)]
+    assert main(["solve", str(DATA / "instances" / "flugpl.mps"), "--policy", next(iter(expected)), *others, *options]) == 0
+    assert seen == expected
+
+
+def test_help_names_what_can_stand_behind_a_policy_and_what_options_do_not_do(capfd: Capture) -> None:
+    assert main(["solve", "--help"]) == 0
+    text = " ".join(capfd.readouterr().out.split())
+    assert "+guard, +nodes or both behind a policy's name take the place of these two options" in text
+    assert text.count("no effect on scip:<rule>") == 2
+
+
+def test_json_tells_file_and_weights_by_their_checksums(checkpoint: Path, capfd: Capture) -> None:
+    runs = as_json(capfd, MISC03, "--policy", checkpoint, "--against", "scip:default", "--settings", "clean")["runs"]
+    assert {run["instance_sha256"] for run in runs} == {file_checksum(MISC03)}
+    assert [run["policy_sha256"] for run in runs] == [file_checksum(checkpoint), None]
+
+
+def test_the_largest_seed_is_one_that_scip_can_add_to(capfd: Capture) -> None:
+    # The separator rapidlearning adds to it on this instance.
+    (row,) = as_json(capfd, MISC03, "--policy", "scip:default", "--seed", LARGEST_SEED)["runs"]
+    assert row["objective"] == pytest.approx(3360)
 
 
 def test_share_of_time_in_policy_is_shown(checkpoint: Path, capfd: Capture) -> None:
@@ -289,6 +348,7 @@ def assert_refused(capfd: Capture, complaint: str, *arguments: object) -> None:
         (["--time-limit", "soon"], "--time-limit"),
         (["--seed", "-1"], "--seed"),
         (["--seed", "2147483648"], "--seed"),
+        (["--seed", "2147483647"], "--seed"),
         (["--seed", "1.5"], "--seed"),
         (["--mode", "memory"], "'time', 'nodes'"),
         (["--settings", "cleen"], "'default', 'clean', 'dfs'"),
