@@ -11,12 +11,12 @@ from contextlib import suppress
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from pyscipopt import SCIP_RESULT, Branchrule
+from pyscipopt import SCIP_RESULT, SCIP_STAGE, Branchrule
 
 from ._bipartite import BipartiteBuffer
 from ._scip import Search
 from .path import PathMemory
-from .policy import Policy, PolicyError, best_candidate
+from .policy import Policy, PolicyError, best_candidate, check_policy, innermost
 from .settings import TOP_PRIORITY
 from .statistics import BrancherStatistics
 
@@ -50,7 +50,7 @@ class LearnedBrancher(Branchrule):  # type: ignore[misc]  # PySCIPOpt has no com
         self.strict = strict
         # Methods that an object of the same shape as Policy may lack.
         self._skip: Callable[[], bool] | None = getattr(policy, "skip", None)
-        self.statistics = BrancherStatistics(reporter=getattr(policy, "report", dict))
+        self.statistics = BrancherStatistics()
         self.error: Exception | None = None
         """The first exception of the policy in the last solve; its traceback is one of its notes."""
         self._model_reference = weakref.ref(model)
@@ -162,6 +162,7 @@ class LearnedBrancher(Branchrule):  # type: ignore[misc]  # PySCIPOpt has no com
         model = self._model_reference()
         if model is None:
             raise RuntimeError("the model was freed")
+        self._take_policy()
         try:
             self.policy.begin(model)
         except Exception:
@@ -170,6 +171,16 @@ class LearnedBrancher(Branchrule):  # type: ignore[misc]  # PySCIPOpt has no com
         if self._buffer.extended != self.policy.extended:  # a policy may learn what it reads from the model
             self._buffer = BipartiteBuffer(model, extended=self.policy.extended)
         self._begun = True
+
+    def _take_policy(self) -> None:
+        """A policy may serve several models, one after the other: what it said of the last one stays with that model's brancher."""
+        with suppress(TypeError):  # an object that cannot be referred to weakly
+            last = _asked_by.get(self.policy)
+            previous = last() if last is not None else None
+            if previous is not None and previous is not self:
+                previous.statistics.settle()
+            _asked_by[self.policy] = weakref.ref(self)
+        self.statistics.reporter = getattr(self.policy, "report", dict)
 
     def _check_search(self, state: BranchState) -> None:
         """Raise where the policy did to SCIP what only the brancher may do."""
@@ -216,7 +227,7 @@ class LearnedBrancher(Branchrule):  # type: ignore[misc]  # PySCIPOpt has no com
         self.error = _without_frames(error)
         logger.warning(
             "branching policy %s failed: %s: %s; %s (further failures of this solve are counted, not reported)",
-            type(self.policy).__name__,
+            type(innermost(self.policy)).__name__,
             type(error).__name__,
             error,
             consequence,
@@ -238,6 +249,8 @@ def _without_frames(error: Exception) -> Exception:
     return error
 
 
+_asked_by: weakref.WeakKeyDictionary[Any, weakref.ref[LearnedBrancher]] = weakref.WeakKeyDictionary()
+"""The brancher that each policy began for last."""
 _branchers: weakref.WeakKeyDictionary[Any, list[LearnedBrancher]] = weakref.WeakKeyDictionary()
 
 
@@ -251,10 +264,17 @@ def attach(model: Model, policy: Policy, *, priority: int = TOP_PRIORITY, strict
         strict: ``optimize`` raises the policy's first exception after the solve.
 
     Raises:
+        TypeError: no policy.
         ValueError: the priority is outside SCIP's range.
+        RuntimeError: the model is being solved, or was and is not freed of its transformed problem.
     """
+    check_policy(policy)
     if not -TOP_PRIORITY <= priority <= TOP_PRIORITY:
         raise ValueError(f"priority {priority} is outside SCIP's range of +-{TOP_PRIORITY}")
+    if model.getStage() > SCIP_STAGE.PROBLEM:
+        raise RuntimeError(
+            "a branching rule is included before the model is presolved or solved; afterwards call model.freeTransform() first"
+        )
     brancher = LearnedBrancher(model, policy, strict=strict)
     others: Sequence[LearnedBrancher] = _branchers.setdefault(model, [])
     name = "revibranch" if not others else f"revibranch{len(others) + 1}"

@@ -15,7 +15,7 @@ from .state import BranchState
 if TYPE_CHECKING:
     from pyscipopt import Model
 
-__all__ = ["PathStep", "Policy", "PolicyError", "PolicyWrapper", "best_candidate"]
+__all__ = ["PathStep", "Policy", "PolicyError", "PolicyWrapper", "best_candidate", "check_policy", "innermost"]
 
 
 class PolicyError(RuntimeError):
@@ -142,3 +142,23 @@ def best_candidate(scores: object, n_candidates: int) -> int:
     if not finite.any():
         raise PolicyError("the policy gave no finite score")
     return int(np.where(finite, array, -np.inf).argmax())
+
+
+def check_policy(policy: object) -> None:
+    """Refuse what cannot be asked.
+
+    Raises:
+        TypeError: a class in the place of an object, or an object that lacks something of ``Policy``.
+    """
+    if isinstance(policy, type):
+        raise TypeError(f"a policy is an object: {policy.__name__}(...), not the class {policy.__name__} itself")
+    missing = [name for name in ("extended", "needs_path", "begin", "score", "remember") if not hasattr(policy, name)]
+    if missing:
+        raise TypeError(f"{type(policy).__name__} is no policy: it lacks {', '.join(missing)} (subclass revibranch.Policy)")
+
+
+def innermost(policy: Policy) -> Policy:
+    """The policy inside all wrappers."""
+    while isinstance(policy, PolicyWrapper):
+        policy = policy.policy
+    return policy

@@ -25,12 +25,17 @@ class BrancherStatistics:
     other_seconds: float = 0.0
     """Spent in the rest of the callback: the path, the choice, SCIP's branching."""
     reporter: Callable[[], Mapping[str, float | str]] = field(default=dict, repr=False)
-    """Tells what the policy has to say."""
+    """Tells what the policy has to say; nothing before it began."""
 
     @property
     def policy(self) -> dict[str, float | str]:
         """What the policy says of the last solve (``Policy.report``): what ``auto`` chose and why, what the guard did."""
         return dict(self.reporter())
+
+    def settle(self) -> None:
+        """Keep what the policy says now: it goes on to another model's solve."""
+        report = self.policy
+        self.reporter = lambda: report
 
     @property
     def total_seconds(self) -> float:

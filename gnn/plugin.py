@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from ..branching.brancher import LearnedBrancher, attach
 from ..branching.guard import GuardedPolicy
-from ..branching.policy import Policy
+from ..branching.policy import Policy, check_policy
 from ..branching.settings import TOP_PRIORITY
 from ..branching.shortlist import ShortlistPolicy
 
@@ -38,7 +38,7 @@ def include(
     Args:
         model: a PySCIPOpt model, its problem built or read.
         policy: name of a pretrained policy (``auto`` picks the one of the model's family), path of a checkpoint, or any object
-            with the methods of :class:`~revibranch.Policy`.
+            with the attributes and methods of :class:`~revibranch.Policy`.
         mode: ``time`` branches where the policy says. ``nodes`` lets strong branching decide among the policy's best candidates
             (:class:`~revibranch.branching.shortlist.ShortlistPolicy`): fewer nodes, for more time at most of them. For LPs that
             are cheap, or a tree that must fit into memory.
@@ -52,13 +52,16 @@ def include(
         The plugin, with ``statistics`` of its decisions and ``error``, the policy's first exception.
 
     Raises:
+        TypeError: no policy.
         ValueError: no such policy or mode, or weights that cannot be used.
+        RuntimeError: the model is being solved, or was and is not freed of its transformed problem.
         OSError: the weights cannot be read.
     """
     if isinstance(policy, (str, Path)):
         from .policy import load_policy  # only now: a policy object needs no checkpoint reader
 
         policy = load_policy(str(policy), threads=threads)
+    check_policy(policy)
     return attach(model, equip(policy, mode=mode, guard=guard), priority=priority, strict=strict)
 
 

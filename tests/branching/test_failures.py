@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from pyscipopt import Model, quicksum
 
 from revibranch.branching.brancher import LearnedBrancher, attach, optimize
+from revibranch.branching.guard import GuardedPolicy
 from revibranch.branching.policy import PathStep
+from revibranch.branching.shortlist import ShortlistPolicy
 from revibranch.branching.state import BranchState
 
 from .models import knapsack
@@ -174,3 +176,52 @@ def test_an_unbounded_lp_is_nobodys_failure() -> None:
         brancher = attach(model, MostFractional(), strict=True)
         optimize(model)
         assert brancher.statistics.fallbacks == 0
+
+
+def test_the_warning_names_the_policy_not_its_wrappers(caplog: pytest.LogCaptureFixture) -> None:
+    class Mine(MostFractional):
+        def score(self, state: BranchState, path: Sequence[PathStep]) -> NDArray[np.floating]:
+            raise ZeroDivisionError("as planned")
+
+    model = tree(3)
+    attach(model, GuardedPolicy(ShortlistPolicy(Mine())))
+    optimize(model)
+    assert "branching policy Mine failed" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("policy", "complaint"),
+    [(MostFractional, "not the class MostFractional itself"), (None, "NoneType is no policy"), (object(), "it lacks extended, needs_path")],
+)
+def test_what_is_no_policy_is_refused_before_the_solve(policy: Any, complaint: str) -> None:
+    with pytest.raises(TypeError, match=complaint):
+        attach(tree(3), policy)
+
+
+def test_a_rule_that_comes_too_late_is_refused_in_words() -> None:
+    model = tree(3)
+    model.presolve()
+    with pytest.raises(RuntimeError, match="freeTransform"):
+        attach(model, MostFractional())
+    model.freeTransform()
+    brancher = attach(model, MostFractional())
+    optimize(model)
+    assert brancher.statistics.decisions > 0
+
+
+def test_what_a_shared_policy_said_of_a_model_stays_with_its_brancher() -> None:
+    class Counts(MostFractional):
+        def begin(self, model: Model) -> None:
+            self.model_name = model.getProbName()
+
+        def report(self) -> dict[str, float | str]:
+            return {"model": self.model_name}
+
+    policy, branchers = Counts(), []
+    for name in ("first", "second"):
+        model = tree(3)
+        model.setProbName(name)
+        branchers.append(attach(model, policy))
+        assert branchers[-1].statistics.policy == {}, "nothing is said before the first branching"
+        optimize(model)
+    assert [brancher.statistics.policy["model"] for brancher in branchers] == ["first", "second"]
