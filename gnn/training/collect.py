@@ -241,6 +241,8 @@ def _solve(task: _Task) -> SolveReport:
     policy = CollectPolicy(settings, task.entropy)
     attach(model, policy, strict=True)
     optimize(model)
+    if model.getStatus() == "userinterrupt" and policy.recorder.n_samples < settings.per_instance:
+        raise KeyboardInterrupt  # SCIP caught it; what the solve has come to is no whole episode
     facts = {
         "instance": task.instance.name,
         "family": task.instance.family,

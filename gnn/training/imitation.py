@@ -22,9 +22,9 @@ from .batches import SampleBatch, SampleSet, shuffled_batches
 from .interruption import Interrupted, Signals
 from .losses import cross_entropy, hits
 from .recipe import OptimiserSettings, Recipe
-from .state import StateError, adam_tensors, load_state, restore_adam, save_state
+from .state import StateError, adam_tensors, load_facts, load_state, require_recipe, restore_adam, save_state
 
-__all__ = ["EpochReport", "Imitation", "one_cycle"]
+__all__ = ["EpochReport", "Imitation", "one_cycle", "require_run_of"]
 
 _STATE_SECONDS = 120.0
 _VALIDATION_BATCH = 32
@@ -228,8 +228,10 @@ class Imitation:
 
     def _load(self) -> None:
         tensors, facts = load_state(self.state_path)
-        if facts.get("run") != self._identity():
-            raise StateError(f"training state {self.state_path} belongs to another recipe or other samples")
+        run = facts.get("run", {})
+        require_recipe(self.state_path, run.get("recipe"), _content(self.recipe))
+        if run.get("samples") != self._identity()["samples"]:
+            raise StateError(f"training state {self.state_path} belongs to other samples than those that are there now")
         parts: dict[str, dict[str, torch.Tensor]] = {"network": {}, "best": {}}
         for key, tensor in tensors.items():
             part, _, name = key.partition(".")
@@ -244,5 +246,17 @@ class Imitation:
 
     def _identity(self) -> dict[str, Any]:
         """What must be the same for a state to go on from."""
-        recipe = self.recipe.model_dump(mode="json", exclude={"name", "threads"})
-        return {"recipe": recipe, "samples": [len(self.training), len(self.validation), self.training.n_decisions]}
+        return {"recipe": _content(self.recipe), "samples": [len(self.training), len(self.validation), self.training.n_decisions]}
+
+
+def require_run_of(recipe: Recipe, state_path: Path) -> None:
+    """See that a state is of this recipe before its samples are collected, which may take hours.
+
+    Raises:
+        StateError: it is missing, damaged, or of another recipe.
+    """
+    require_recipe(state_path, load_facts(state_path).get("run", {}).get("recipe"), _content(recipe))
+
+
+def _content(recipe: Recipe) -> dict[str, Any]:
+    return recipe.model_dump(mode="json", exclude={"name", "threads"})

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import signal
 import threading
+from time import monotonic
 from types import FrameType, TracebackType
 from typing import Any, Self
 
 __all__ = ["Interrupted", "Signals"]
+
+_ECHO_SECONDS = 2.0
+"""Signals that follow the first one within so many seconds are the same request: `timeout`, for one, sends its signal to the
+process and then to the group that the process is in."""
 
 
 class Interrupted(Exception):  # noqa: N818  # nothing went wrong
@@ -19,7 +24,7 @@ class Interrupted(Exception):  # noqa: N818  # nothing went wrong
 
 
 class Signals:
-    """While it is entered, the first SIGINT or SIGTERM is only noted; a second one acts as usual.
+    """While it is entered, the first SIGINT or SIGTERM is only noted; one that comes some seconds later acts as usual.
 
     Outside the main thread, where Python lets nobody handle signals, it does nothing.
     """
@@ -27,6 +32,7 @@ class Signals:
     def __init__(self) -> None:
         self.received: int | None = None
         """Number of the signal that came."""
+        self._since = 0.0
         self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
@@ -39,8 +45,11 @@ class Signals:
         self._restore()
 
     def _note(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
-        self.received = number
-        self._restore()
+        if self.received is None:
+            self.received, self._since = number, monotonic()
+        elif monotonic() - self._since > _ECHO_SECONDS:
+            self._restore()
+            signal.raise_signal(number)
 
     def _restore(self) -> None:
         for number, handler in self._previous.items():

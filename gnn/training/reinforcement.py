@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic
+from typing import NoReturn, TypeAlias
 
 import numpy as np
 import torch
@@ -41,6 +42,8 @@ _NORMALISATION_STATES = 400
 _HOPELESS = 100
 """Episodes without any decision after which there is no point in going on."""
 _SEED_EXPLORATION, _SEED_DRAWS, _SEED_ORDER = 1, 2, 3
+
+_Lost: TypeAlias = Outcome[RolloutTask, RolloutResult]
 
 
 class Reinforcement:
@@ -88,8 +91,9 @@ class Reinforcement:
 
     @property
     def best(self) -> ValidationReport:
-        """The validation whose weights ``run`` returns: the first of the best."""
-        return min(self.state.validations, key=lambda report: report.rank)
+        """The validation whose weights ``run`` returns: the first of the best of those that lost no instance; without such, the last."""
+        complete = [report for report in self.state.validations if not report.lost]
+        return min(complete, key=lambda report: report.rank) if complete else self.state.validations[-1]
 
     def run(self, *, resume: bool = False) -> BranchingNetwork:
         """Train to the end of the budget.
@@ -105,7 +109,7 @@ class Reinforcement:
             StateError: the state to go on from cannot be used.
             OSError: something cannot be written; the last state is as it was.
             TrainingError: the instances need no branching.
-            RuntimeError: all episodes of a round were lost.
+            RuntimeError: all episodes of a round or all instances of a validation were lost.
         """
         self._began = monotonic()
         with Signals() as signals:
@@ -113,7 +117,13 @@ class Reinforcement:
                 self.state.load(self.out)
                 self._began -= self.state.seconds
             while not self.state.finished:
-                self._round(signals)
+                if not self.state.validating:
+                    self._round(signals)
+                ended = self.share >= 1.0
+                due = self.state.decisions - self.state.validated >= self.recipe.validation.every
+                if ended or due or self.state.validating:
+                    self._validate(signals)
+                self.state.finished = ended
                 patience = min(self._save_seconds / _STATE_SHARE, _STATE_SECONDS)
                 if self.state.finished or signals.received is not None or monotonic() - self._written >= patience:
                     self._save()
@@ -128,12 +138,13 @@ class Reinforcement:
     def _round(self, signals: Signals) -> None:
         began = monotonic()
         tasks = self._tasks()
-        results = self._roll_out(tasks, self._weights(self.state.rollout_network), signals)
+        results, lost = self._roll_out(tasks, self._weights(self.state.rollout_network), signals)
+        self._tell(lost)
         rolled = monotonic()
         state, recipe = self.state, self.recipe
         if not results:
             raise RuntimeError("all episodes of a round were lost; the first cause was reported")
-        recorded = [(number, result.episode) for number, result in results if result.episode is not None]
+        recorded = [(number, result.episode) for number, result in sorted(results.items()) if result.episode is not None]
         fresh = [store(number, episode, self.learner, recipe.learning) for number, episode in recorded]
         state.episodes += len(tasks)
         state.decisions += sum(len(stored.episode) for stored in fresh)
@@ -146,11 +157,7 @@ class Reinforcement:
         elif not at_random:
             learned = self._learn_policy(fresh)
         state.round += 1
-        self._report([result for _, result in results], learned, rolled - began, monotonic() - rolled)
-        ended = self.share >= 1.0
-        if ended or state.decisions - state.validated >= recipe.validation.every:
-            self._validate()
-        state.finished = ended
+        self._report([result for _, result in sorted(results.items())], learned, rolled - began, monotonic() - rolled)
 
     def _report(self, results: Sequence[RolloutResult], learned: Learned, rollout_seconds: float, learning_seconds: float) -> None:
         state = self.state
@@ -195,26 +202,36 @@ class Reinforcement:
             for number in range(state.episodes, state.episodes + count)
         ]
 
-    def _roll_out(self, tasks: Sequence[RolloutTask], weights: Weights | None, signals: Signals) -> list[tuple[int, RolloutResult]]:
-        """Results by the episode's number, in their order. A signal gives up what runs: nothing has changed so far."""
+    def _roll_out(self, tasks: Sequence[RolloutTask], weights: Weights, signals: Signals) -> tuple[dict[int, RolloutResult], list[_Lost]]:
+        """Results by the task's number, and what was lost.
+
+        A signal gives up what runs and writes the state: nothing has changed since the tasks were made.
+        """
         results: dict[int, RolloutResult] = {}
+        lost: list[_Lost] = []
         outcomes = self._pool.run(tasks, weights)
         for outcome in outcomes:
             if signals.received is not None:
-                close = getattr(outcomes, "close", None)
-                if close is not None:
-                    close()
-                self._save()
-                raise Interrupted(signals.received)
-            self._take(outcome, results)
-        return sorted(results.items())
+                break
+            if outcome.result is None:
+                lost.append(outcome)
+            else:
+                results[outcome.task.entropy[-1]] = outcome.result
+        if signals.received is not None and len(results) < len(tasks):  # also where it was the signal that lost the last one
+            close = getattr(outcomes, "close", None)
+            if close is not None:
+                close()
+            self._stop(signals.received)
+        return results, lost
 
-    def _take(self, outcome: Outcome[RolloutTask, RolloutResult], results: dict[int, RolloutResult]) -> None:
-        task = outcome.task
-        if outcome.result is not None:
-            results[task.entropy[-1]] = outcome.result
-        elif self._on_lost is not None:
-            self._on_lost(task.instance.name, str(outcome.error))
+    def _stop(self, number: int) -> NoReturn:
+        self._save()
+        raise Interrupted(number)
+
+    def _tell(self, lost: Sequence[_Lost]) -> None:
+        if self._on_lost is not None:
+            for outcome in lost:
+                self._on_lost(outcome.task.instance.name, str(outcome.error))
 
     def _weights(self, network: BranchingNetwork) -> Weights:
         tensors = {name: tensor.detach().numpy().copy() for name, tensor in network.state_dict().items()}
@@ -291,10 +308,37 @@ class Reinforcement:
 
     # ---- validation and state --------------------------------------------------------------------------------------
 
-    def _validate(self) -> None:
-        state, recipe = self.state, self.recipe
+    def _validate(self, signals: Signals) -> None:
+        """Validate. An interrupt leaves nothing of it but that it is to be done.
+
+        Instances that are lost are tried once more: by then, what took them may be over.
+        """
+        state = self.state
+        state.validating = True
+        if signals.received is not None:
+            self._stop(signals.received)
+        weights = self._weights(state.validated_network)
+        results, lost = self._roll_out(self._validation_tasks(), weights, signals)
+        if lost:
+            found, lost = self._roll_out([outcome.task for outcome in lost], weights, signals)
+            results |= found
+            self._tell(lost)
+        if not results:
+            self._save()
+            raise RuntimeError("all instances of a validation were lost; the first cause was reported")
+        report = ValidationReport.of(state.decisions, [result for _, result in sorted(results.items())], len(lost))
+        state.validations.append(report)
+        if self.best is report:
+            state.best = {name: tensor.detach().clone() for name, tensor in state.validated_network.state_dict().items()}
+        state.validated = state.decisions
+        state.validating = False
+        if self._on_validation is not None:
+            self._on_validation(report)
+
+    def _validation_tasks(self) -> list[RolloutTask]:
+        recipe = self.recipe
         like = self._tasks()[0]
-        tasks = [
+        return [
             replace(
                 like,
                 instance=instance,
@@ -306,16 +350,6 @@ class Reinforcement:
             )
             for number, instance in enumerate(recipe.instances.validations(recipe.validation.instances))
         ]
-        results: dict[int, RolloutResult] = {}
-        for outcome in self._pool.run(tasks, self._weights(state.validated_network)):
-            self._take(outcome, results)
-        report = ValidationReport.of(state.decisions, [result for _, result in sorted(results.items())])
-        if not state.validations or report.rank < self.best.rank:
-            state.best = {name: tensor.detach().clone() for name, tensor in state.validated_network.state_dict().items()}
-        state.validations.append(report)
-        state.validated = state.decisions
-        if self._on_validation is not None:
-            self._on_validation(report)
 
     def _save(self) -> None:
         began = monotonic()

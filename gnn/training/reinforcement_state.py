@@ -18,9 +18,9 @@ from .reinforcement_recipe import ReinforcementRecipe
 from .replay import Replay, store
 from .reports import ValidationReport
 from .run_folder import STATE_NAME
-from .state import StateError, adam_tensors, load_state, restore_adam, save_state
+from .state import StateError, adam_tensors, load_facts, load_state, require_recipe, restore_adam, save_state
 
-__all__ = ["RunState"]
+__all__ = ["RunState", "require_run_of"]
 
 _CRITIC_CLASSES = 32
 _MEAN_STEPS = 10  # of which the mean consists at first, so that the random weights are soon forgotten
@@ -57,7 +57,7 @@ class RunState:
         """What the first round's rollouts use where the network's own head is still random; None: the network."""
         self.mean = BranchingNetwork(recipe.network) if recipe.learning.averaging else None
         """The running mean of the network's weights."""
-        self._start_digest = None if start is None else _digest(start)
+        self._identity = _identity(recipe, start)
         if start is not None:
             self._start_from(start)
         self.copy_target()
@@ -68,6 +68,8 @@ class RunState:
         self.round = self.decisions = self.episodes = self.step = self.validated = 0
         self.warm = start is not None
         """Whether the input normalisation is fitted."""
+        self.validating = False
+        """Whether the validation of these weights is still to be done, or to be done again: it was interrupted."""
         self.finished = False
         self.seconds = 0.0
         """Wall seconds of training until the state was written."""
@@ -146,8 +148,9 @@ class RunState:
         for stored in self.replay.episodes:
             tensors[f"priorities.{stored.number}"] = torch.from_numpy(stored.priorities)
         facts = {
-            "run": self._identity(),
+            "run": self._identity,
             "counters": {name: getattr(self, name) for name in _COUNTERS},
+            "validating": self.validating,
             "acting": self.acting is not None,
             "episodes": numbers,
             "validations": [asdict(report) for report in self.validations],
@@ -166,8 +169,7 @@ class RunState:
         """
         path = out / STATE_NAME
         tensors, facts = load_state(path)
-        if facts.get("run") != self._identity():
-            raise StateError(f"training state {path} belongs to another recipe")
+        _require_same(path, facts, self._identity)
         for part, network, optimiser in self._parts():
             network.load_state_dict(_part(tensors, f"{part}."))
             if optimiser is not None:
@@ -175,6 +177,7 @@ class RunState:
         self.best = _part(tensors, "best.")
         for name in _COUNTERS:
             setattr(self, name, facts["counters"][name])
+        self.validating = facts.get("validating", False)  # once, a state was never written before a validation
         if not facts["acting"]:
             self.acting = None
         self.validations = [ValidationReport(**report) for report in facts["validations"]]
@@ -196,10 +199,26 @@ class RunState:
         if self.critic is not None:
             yield "critic", self.critic, self.critic_optimiser
 
-    def _identity(self) -> dict[str, Any]:
-        """What must be the same for a state to go on from; the start is known by its weights, not by its path."""
-        recipe = self.recipe.model_dump(mode="json", exclude={"name": True, "threads": True, "start": True})
-        return {"recipe": recipe, "start": self._start_digest}
+
+def require_run_of(recipe: ReinforcementRecipe, start: BranchingNetwork | None, out: Path) -> None:
+    """See that the state in ``out`` is one that a run of this recipe may go on from, before anything is changed there.
+
+    Raises:
+        StateError: it is missing, damaged, or of another recipe.
+    """
+    path = out / STATE_NAME
+    _require_same(path, load_facts(path), _identity(recipe, start))
+
+
+def _identity(recipe: ReinforcementRecipe, start: BranchingNetwork | None) -> dict[str, Any]:
+    """What must be the same for a state to go on from; the start is known by its weights, not by its path."""
+    content = recipe.model_dump(mode="json", exclude={"name": True, "threads": True, "start": True})
+    return {"recipe": content, "start": None if start is None else _digest(start)}
+
+
+def _require_same(path: Path, facts: dict[str, Any], identity: dict[str, Any]) -> None:
+    run = facts.get("run", {})
+    require_recipe(path, {**run.get("recipe", {}), "start": run.get("start")}, {**identity["recipe"], "start": identity["start"]})
 
 
 def _episode_path(folder: Path, number: int) -> Path:

@@ -37,7 +37,7 @@ class Learned:
 
 @dataclass(frozen=True, slots=True)
 class RoundReport:
-    """How a round ended. Means over nothing are NaN."""
+    """How a round ended. Means over nothing are NaN, null in ``log.jsonl``."""
 
     round: int
     """From 1."""
@@ -84,19 +84,26 @@ class ValidationReport:
     unsolved: int
     """Instances at the node limit, or at that of time."""
     instances: int
+    """Those whose solves came back."""
+    lost: int = 0
+    """Those whose solves did not; the means are then over other instances than those of other validations."""
 
     @property
     def rank(self) -> tuple[int, float]:
-        """The lower, the better: unsolved instances first, for their nodes count only as far as they came, then nodes."""
+        """The lower, the better: unsolved instances first, for their nodes count only as far as they came, then nodes.
+
+        It says nothing where instances were lost.
+        """
         return self.unsolved, self.nodes
 
     @classmethod
-    def of(cls, decisions: int, results: Sequence[RolloutResult]) -> ValidationReport:
-        """Out of the results of all validation instances."""
+    def of(cls, decisions: int, results: Sequence[RolloutResult], lost: int = 0) -> ValidationReport:
+        """Out of the results of all validation instances that were not lost."""
         return cls(
             decisions,
             shifted_geometric_mean([result.nodes for result in results], 10.0),
             shifted_geometric_mean([result.lp_iterations for result in results], 100.0),
             sum(result.status not in SETTLED for result in results),
             len(results),
+            lost,
         )

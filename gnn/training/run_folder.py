@@ -7,10 +7,28 @@ from pathlib import Path
 
 from .errors import TrainingError
 
-__all__ = ["STATE_NAME", "take_folder"]
+__all__ = ["RECIPE_NAME", "STATE_NAME", "holds_run", "require_run", "take_folder"]
+
+RECIPE_NAME = "recipe.toml"
+"""What a run writes first: a folder with no more than that may be begun anew, and gone on with too."""
 
 STATE_NAME = "state.safetensors"
 """The file that a run goes on from."""
+
+
+def holds_run(out: Path, products: Iterable[str] = ()) -> bool:
+    """Whether there is something to go on with; see ``take_folder``."""
+    return any((out / name).exists() for name in (RECIPE_NAME, STATE_NAME, *products))
+
+
+def require_run(out: Path, products: Iterable[str] = ()) -> None:
+    """Refuse to go on with nothing: a mistyped folder would be trained in anew for hours.
+
+    Raises:
+        TrainingError: the folder holds no run.
+    """
+    if not holds_run(out, products):
+        raise TrainingError(f"{out} holds no run to go on with: without --resume one begins there, --out chooses another folder")
 
 
 def take_folder(out: Path, products: Iterable[str], *, resume: bool) -> None:
@@ -19,12 +37,14 @@ def take_folder(out: Path, products: Iterable[str], *, resume: bool) -> None:
     Args:
         out: the folder.
         products: names of files and folders in it that a run leaves, beside its state.
-        resume: whether a run may be there already.
+        resume: whether a run is there already.
 
     Raises:
-        TrainingError: a run is there already and ``resume`` is False.
+        TrainingError: a run is there already and ``resume`` is False, or none is and it is True.
         OSError: the folder cannot be made.
     """
-    if not resume and any((out / name).exists() for name in (STATE_NAME, *products)):
+    if resume:
+        require_run(out, products)
+    elif any((out / name).exists() for name in (STATE_NAME, *products)):
         raise TrainingError(f"{out} holds a run already: --resume goes on with it, --out chooses another folder")
     out.mkdir(parents=True, exist_ok=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,13 @@ from torch import Tensor, nn
 from ...branching.files import write_atomically
 from .errors import TrainingError
 
-__all__ = ["StateError", "adam_tensors", "load_state", "restore_adam", "save_state"]
+__all__ = ["StateError", "adam_tensors", "load_facts", "load_state", "require_recipe", "restore_adam", "save_state"]
 
 _KEY = "revibranch-training"
 _FORMAT = 1
+_ABSENT = object()
+_SHOWN = 40
+"""Longest value that a message shows."""
 
 
 class StateError(TrainingError):
@@ -44,17 +48,77 @@ def load_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     Raises:
         StateError: it is missing, damaged or of another format.
     """
+    with _opened(path) as file:
+        facts = _facts(path, file)
+        return {name: file.get_tensor(name) for name in file.keys()}, facts  # noqa: SIM118  # it is no mapping
+
+
+def load_facts(path: Path) -> dict[str, Any]:
+    """Read all of a state but its tensors.
+
+    Raises:
+        StateError: see ``load_state``.
+    """
+    with _opened(path) as file:
+        return _facts(path, file)
+
+
+def require_recipe(path: Path, found: object, wanted: Mapping[str, Any]) -> None:
+    """See that a state is of the recipe that it is to go on with.
+
+    Args:
+        path: the state, for the message.
+        found: the recipe that it was written for, as JSON.
+        wanted: today's recipe.
+
+    Raises:
+        StateError: they differ; the message names the first key that does.
+    """
+    there, here = dict(_keys(found)), dict(_keys(wanted))
+    for key in (*here, *there):
+        before, now = there.get(key, _ABSENT), here.get(key, _ABSENT)
+        if before != now:
+            shown = [_shown(value) for value in (before, now)]
+            values = "" if None in shown else f": {shown[0]} there, {shown[1]} here"
+            raise StateError(
+                f"training state {path} belongs to another recipe, {key} differs{values}; "
+                "--resume needs the recipe and the --set options that the run began with"
+            )
+
+
+def _keys(part: object, prefix: str = "") -> Iterator[tuple[str, object]]:
+    """All values of nested sections by their dotted keys."""
+    for name, value in part.items() if isinstance(part, Mapping) else ():
+        if isinstance(value, Mapping):
+            yield from _keys(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _shown(value: object) -> str | None:
+    """The value in a message; None where it is too long for one."""
+    text = "nothing" if value is _ABSENT else json.dumps(value)
+    return text if len(text) <= _SHOWN else None
+
+
+def _facts(path: Path, file: Any) -> dict[str, Any]:
+    facts: dict[str, Any] = json.loads((file.metadata() or {})[_KEY])
+    if facts.pop("format", None) != _FORMAT:
+        raise StateError(f"training state {path} is of another version")
+    return facts
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
     try:
         with safetensors.safe_open(path, framework="pt") as file:
-            facts = json.loads((file.metadata() or {})[_KEY])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # it is no mapping
+            yield file
+    except StateError:
+        raise
     except FileNotFoundError:
         raise StateError(f"training state {path} does not exist") from None
     except (OSError, ValueError, KeyError, safetensors.SafetensorError) as error:
         raise StateError(f"training state {path} is damaged: {' '.join(str(error).split())}") from error
-    if facts.pop("format", None) != _FORMAT:
-        raise StateError(f"training state {path} is of another version")
-    return tensors, facts
 
 
 def adam_tensors(network: nn.Module, optimiser: torch.optim.Adam) -> dict[str, Tensor]:

@@ -12,10 +12,10 @@ from ..checkpoint import Description, save_checkpoint
 from .batches import SampleSet
 from .collect import Purpose, SolveReport, collect
 from .errors import TrainingError
-from .imitation import EpochReport, Imitation
+from .imitation import EpochReport, Imitation, require_run_of
 from .provenance import source_commit
 from .recipe import Recipe
-from .run_folder import STATE_NAME, take_folder
+from .run_folder import RECIPE_NAME, STATE_NAME, holds_run, take_folder
 
 __all__ = ["Budget", "Observer", "Result", "train"]
 
@@ -78,7 +78,7 @@ def train(
         out: folder of the run: ``samples/``, the training's state, ``epochs.json``, and the checkpoint.
         observer: is told of the progress.
         samples: folder of samples to use and complete; one of the run's own if None.
-        resume: go on with what is in ``out``.
+        resume: go on with what is in ``out``, if there is anything.
         workers: processes that collect.
         budget: wall seconds; what is not reached in them is left out.
 
@@ -88,13 +88,19 @@ def train(
         OSError: something cannot be written.
     """
     state, checkpoint = out / STATE_NAME, out / f"{recipe.name}.safetensors"
-    take_folder(out, ["samples", checkpoint.name], resume=resume)
-    (out / "recipe.toml").write_text(text, encoding="utf-8")
+    products = ["samples", checkpoint.name]
+    resume = resume and holds_run(out, products)
+    take_folder(out, products, resume=resume)
+    resumes = resume and state.exists()
+    if resumes:
+        require_run_of(recipe, state)
+    if not resume:  # otherwise later: what is refused must change nothing
+        write_atomically(out / RECIPE_NAME, text.encode())
 
     sets: dict[Purpose, SampleSet] = {}
     listing = out / "samples.json"
     # What there was time for is decided once: a resumed training must find the same samples.
-    listed = json.loads(listing.read_text(encoding="utf-8")) if budget is not None and resume and state.exists() else {}
+    listed = json.loads(listing.read_text(encoding="utf-8")) if budget is not None and resumes else {}
     goals: dict[Purpose, int] = {"validation": recipe.samples.validation, "training": recipe.samples.training}
     for purpose, goal in goals.items():
         folder = (samples or out / "samples") / purpose
@@ -110,6 +116,8 @@ def train(
         listed[purpose] = [shard.name for shard in shards]
     if budget is not None:
         write_atomically(listing, (json.dumps(listed, indent=1) + "\n").encode())
+    if resume:
+        write_atomically(out / RECIPE_NAME, text.encode())
 
     def ended(report: EpochReport) -> None:
         content = json.dumps([asdict(epoch) for epoch in learner.reports], indent=1)
@@ -126,7 +134,7 @@ def train(
         on_epoch=ended,
         on_step=observer.stepped,
     )
-    network = learner.run(resume=resume and state.exists())
+    network = learner.run(resume=resumes)
     description = _describe(recipe, text, sets, learner.best)
     save_checkpoint(checkpoint, network, description)
     return Result(checkpoint, description, learner.best)

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
 
 from ...branching._scip import scip_version
+from ...branching.files import write_atomically
 from ..checkpoint import load_checkpoint, save_checkpoint
 from ..description import Description
 from ..pretrained import pretrained_names, pretrained_path
 from .provenance import source_commit
 from .reinforcement import Reinforcement
 from .reinforcement_recipe import ReinforcementRecipe
+from .reinforcement_state import require_run_of
 from .reports import RoundReport, ValidationReport
 from .rollout import roll_out
-from .run_folder import STATE_NAME, take_folder
+from .run_folder import RECIPE_NAME, STATE_NAME, holds_run, take_folder
 from .workers import open_tasks
 
 __all__ = ["ReinforcementObserver", "ReinforcementResult", "train_reinforcement"]
@@ -68,7 +71,7 @@ def train_reinforcement(
         out: folder of the run: the state, the replay's episodes, ``log.jsonl`` (a line for each round and validation),
             TensorBoard's events, the checkpoint with the best weights and, with ``-last``, that of the last ones.
         observer: is told of the progress.
-        resume: go on with what is in ``out``.
+        resume: go on with what is in ``out``, if there is anything.
         workers: processes of rollouts; 0 for this process, ``ray`` or ``ray://HOST:PORT`` for Ray.
         seconds: wall seconds after which the training ends early, and validates once more.
 
@@ -78,9 +81,13 @@ def train_reinforcement(
         OSError: something cannot be written.
     """
     state, checkpoint = out / STATE_NAME, out / f"{recipe.name}.safetensors"
+    resume = resume and holds_run(out, [checkpoint.name])
     take_folder(out, [checkpoint.name], resume=resume)
-    (out / "recipe.toml").write_text(text, encoding="utf-8")
+    resumes = resume and state.exists()
     start = None if recipe.start is None else load_checkpoint(_start_path(recipe.start))[0]
+    if resumes:
+        require_run_of(recipe, start, out)
+    write_atomically(out / RECIPE_NAME, text.encode())
     pool = open_tasks(roll_out, workers, timeout=10 * recipe.rollout.time_limit + 60)
     log = _Log(out)
 
@@ -104,7 +111,7 @@ def train_reinforcement(
             on_lost=observer.lost,
         )
         observer.rollouts(recipe.rollout.decisions if seconds is None else None)
-        network = learner.run(resume=resume and state.exists())
+        network = learner.run(resume=resumes)
     finally:
         pool.close()
         log.close()
@@ -165,9 +172,11 @@ class _Log:
         if self._scalars is not None:
             self._scalars.close()
 
-    def _line(self, kind: str, values: dict[str, object]) -> None:
+    def _line(self, kind: str, values: Mapping[str, object]) -> None:
+        # JSON knows no NaN: a mean over nothing is null.
+        known = {name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in values.items()}
         with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"kind": kind, **values}) + "\n")
+            file.write(json.dumps({"kind": kind, **known}, allow_nan=False) + "\n")
 
     def _scalar(self, name: str, value: float, decisions: int) -> None:
         if self._scalars is not None and math.isfinite(value):

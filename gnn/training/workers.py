@@ -6,11 +6,16 @@ What all tasks of a while share, such as a network's weights, is sent to each wo
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
+import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from multiprocessing.util import Finalize
 from time import monotonic
 from typing import Any, Generic, Protocol, TypeVar, cast
 
@@ -180,8 +185,10 @@ class _Worker(Generic[T, S, R]):
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=_serve, args=(theirs, function), daemon=True)
-        self.process.start()
+        _start(self.process)
         theirs.close()
+        # A program that ends waits for its processes after a SIGTERM, to which these are deaf.
+        Finalize(self, self.process.kill, exitpriority=0)
         self.deadline = 0.0
         self.lost = False
         self._ready = False
@@ -223,8 +230,30 @@ class _Worker(Generic[T, S, R]):
         self.process.join()
 
 
+def _start(process: SpawnProcess) -> None:
+    """Start a process that is deaf to SIGINT and SIGTERM from its first instruction on.
+
+    They reach the whole group; the parent decides what they mean. They are blocked and not ignored, since SCIP would put a
+    handler of its own in place of the latter.
+    """
+    resource_tracker.ensure_running()  # it changes the mask when it starts
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+def _end_with_parent() -> None:
+    """Nobody waits for the task of a process whose parent is gone."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
 def _serve(connection: Connection[Any, Any], function: Callable[[Any, Any], Any]) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides what it means
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     shared: object = None
     with suppress(EOFError, OSError):  # the parent is gone, or waits no longer
         connection.send(_READY)

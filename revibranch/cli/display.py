@@ -85,7 +85,8 @@ class Display:
 
     def round_ended(self, report: RoundReport) -> None:
         """A round of rollouts and gradient steps is done."""
-        note = f"round {report.round}, nodes {report.nodes:.1f}, loss {report.loss:.3f}"
+        loss = f"{report.loss:.3f}" if report.round_steps else "-"
+        note = f"round {report.round}, nodes {report.nodes:.1f}, loss {loss}"
         self._move(report.decisions, note)
         if not self._console.is_terminal:
             self.say(
@@ -95,9 +96,10 @@ class Display:
     def validated(self, report: ValidationReport) -> None:
         """A validation is done."""
         unsolved = f", {report.unsolved} at a limit" if report.unsolved else ""
+        lost = f"; {report.lost} were lost: it is not compared with others" if report.lost else ""
         self.say(
             f"after {report.decisions} decisions: {report.nodes:.1f} nodes, {report.lp_iterations:.0f} LP iterations "
-            f"on {report.instances} validation instances{unsolved}"
+            f"on {report.instances} validation instances{unsolved}{lost}"
         )
 
     def lost(self, instance: str, cause: str) -> None:

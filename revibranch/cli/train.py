@@ -54,7 +54,7 @@ def _extras() -> Iterator[None]:
 @click.option("--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Change a key, such as optimiser.epochs=3; repeatable.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder of the run.  [default: runs/NAME]")
 @click.option("--samples", type=click.Path(path_type=Path, file_okay=False), help="Folder of samples to share.  [default: OUT/samples]")
-@click.option("--resume", is_flag=True, help="Go on with the run that the folder holds.")
+@click.option("--resume", is_flag=True, help="Go on with the run that the folder holds, with its --set options.")
 @workers_option("Processes that collect samples or roll out episodes; 0 does it in this one.", least=0)
 @click.pass_context
 def train(
@@ -93,6 +93,7 @@ def train(
         from ..gnn.training.errors import TrainingError
         from ..gnn.training.interruption import Interrupted
         from ..gnn.training.recipe import ReinforcementRecipe, load_recipe
+        from ..gnn.training.run_folder import require_run
         from ..gnn.training.train import train as imitate
         from ..gnn.training.train_reinforcement import train_reinforcement
     with wrong_input(TrainingError, CheckpointError, OSError):
@@ -104,11 +105,14 @@ def train(
             raise click.UsageError(f"--samples is for imitation; {recipe} trains by {made.learner}")
         if not reinforced and isinstance(workers, str):
             raise click.UsageError("imitation collects on processes of this machine: --workers N")
+        if resume:
+            require_run(folder)
         with Display() as display:
             try:
                 if isinstance(made, ReinforcementRecipe):
                     result = train_reinforcement(made, text, folder, display, resume=resume, workers=workers)
                     verdict = f"{result.best.nodes:.1f} nodes, {result.best.lp_iterations:.0f} LP iterations at validation"
+                    verdict += f", {result.best.lost} instances lost" if result.best.lost else ""
                     checkpoint = result.checkpoint
                 else:
                     assert isinstance(workers, int)

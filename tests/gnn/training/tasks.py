@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import sys
 import time
 
 
@@ -12,5 +14,24 @@ def work(task: int) -> int:
     if task == 2:
         os._exit(7)
     if task == 3:
+        print("busy", flush=True)
         time.sleep(600)
     return 10 * task
+
+
+def caught(task: str) -> list[str]:
+    """What reaches a solver that handles signals by itself, as SCIP does, when the whole group gets them."""
+    names: list[str] = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, frame: names.append(signal.Signals(number).name))
+        os.kill(os.getpid(), number)
+    time.sleep(0.05)
+    return names
+
+
+if __name__ == "__main__":
+    from revibranch.gnn.training.workers import run_tasks
+
+    outcomes = run_tasks(work, [4, 3], workers=2, timeout=900)
+    next(outcomes)
+    sys.stdin.read()

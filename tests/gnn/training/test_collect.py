@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,11 @@ from revibranch.branching.state import BranchState
 from revibranch.cli import main
 from revibranch.gnn.checkpoint import load_checkpoint
 from revibranch.gnn.training.collect import CollectPolicy, SolveReport, collect, pseudocost_scores
+from revibranch.gnn.training.errors import TrainingError
 from revibranch.gnn.training.imitation import EpochReport
 from revibranch.gnn.training.interruption import Interrupted
 from revibranch.gnn.training.recipe import Recipe, SampleSettings, load_recipe
+from revibranch.gnn.training.state import StateError
 from revibranch.gnn.training.train import Budget, train
 from revibranch.instances.families import get
 
@@ -70,11 +73,25 @@ def test_files_of_one_name_have_episodes_of_their_own_in_the_folder(tmp_path: Pa
     assert sorted((tmp_path / "data").rglob("*")) == before
 
 
-class Silent:
-    """An observer that stops a training after its first epoch, if it is told to."""
+def test_ctrl_c_leaves_no_episode_of_a_part_of_a_tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    remember, calls = CollectPolicy.remember, count()
 
-    def __init__(self, stop: bool) -> None:
-        self.stop = stop
+    def interrupted(self: CollectPolicy, state: BranchState, path: object, choice: int) -> int:
+        if next(calls) == 3:
+            os.kill(os.getpid(), signal.SIGINT)  # SCIP has the handler
+        return remember(self, state, path, choice)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(CollectPolicy, "remember", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        collect(small(per_instance=100), tmp_path, "training", workers=0)
+    assert {Episode.load(path).facts["status"] for path in tmp_path.iterdir()} <= {"optimal", "totalnodelimit"}
+
+
+class Silent:
+    """An observer that stops a training after its first epoch or before its first step, if it is told to."""
+
+    def __init__(self, stop: bool, *, early: bool = False) -> None:
+        self.stop, self.early = stop, early
         self.collections = 0
 
     def collecting(self, purpose: str, goal: int | None) -> None:
@@ -85,7 +102,8 @@ class Silent:
         pass
 
     def training(self, samples: int, decisions: int) -> None:
-        pass
+        if self.early:
+            raise KeyboardInterrupt
 
     def stepped(self, step: int, steps: int, loss: float) -> None:
         pass
@@ -107,6 +125,23 @@ def test_a_training_within_a_time_resumes_on_the_samples_that_it_had(tmp_path: P
     assert sorted(path.name for path in (tmp_path / "run" / "samples").rglob("*.npz")) == before
     assert result.best.epoch <= recipe.optimiser.epochs
     assert result.checkpoint.exists()
+
+
+def test_what_is_refused_leaves_the_recipe_of_the_run(tmp_path: Path) -> None:
+    out, budget = tmp_path / "run", Budget(validation=0.1, training=0.1, learning=3600.0)
+    recipe, other = small(), small(probability=0.4)
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe, "before", out, Silent(stop=False, early=True), workers=0, budget=budget)
+    with pytest.raises(TrainingError, match="samples of other settings"):
+        train(other, "after", out, Silent(stop=False), workers=0, resume=True, budget=budget)
+    assert (out / "recipe.toml").read_text() == "before"
+    with pytest.raises(Interrupted):
+        train(recipe, "before", out, Silent(stop=True), workers=0, resume=True, budget=budget)
+    refused = Silent(stop=False)
+    with pytest.raises(StateError, match=r"samples\.probability differs: 0\.3 there, 0\.4 here"):
+        train(other, "after", out, refused, workers=0, resume=True, budget=budget)
+    assert refused.collections == 0
+    assert (out / "recipe.toml").read_text() == "before"
 
 
 def test_recorded_ancestors_are_the_real_path(tmp_path: Path) -> None:

@@ -79,8 +79,13 @@ def test_a_state_of_another_recipe_or_a_damaged_one_is_refused(tmp_path: Path) -
     with pytest.raises(StateError, match="does not exist"):
         learner(tmp_path, recipe()).run(resume=True)
     learner(tmp_path, recipe()).run()
-    with pytest.raises(StateError, match="another recipe"):
+    with pytest.raises(StateError, match=r"another recipe, optimiser\.learning_rate differs: 0\.01 there, 0\.0001 here; --resume needs"):
         learner(tmp_path, recipe(learning_rate=1e-4)).run(resume=True)
+    (tmp_path / "data" / "3.npz").unlink()
+    write_episodes(tmp_path / "data", 1, first=3, size=7)
+    with pytest.raises(StateError, match="other samples"):
+        learner(tmp_path, recipe()).run(resume=True)
+    write_episodes(tmp_path / "data", 1, first=3)
     state = tmp_path / "state"
     state.write_bytes(state.read_bytes()[:-10])
     with pytest.raises(StateError, match="damaged"):

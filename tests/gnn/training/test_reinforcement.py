@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 import torch
@@ -20,8 +21,10 @@ from revibranch.gnn.training.recipe import ReinforcementRecipe, load_recipe
 from revibranch.gnn.training.reinforcement import Reinforcement
 from revibranch.gnn.training.reports import ValidationReport
 from revibranch.gnn.training.rollout import RolloutResult, RolloutTask, Weights, roll_out
-from revibranch.gnn.training.state import StateError
+from revibranch.gnn.training.state import StateError, load_state, save_state
 from revibranch.gnn.training.workers import Outcome, SerialTasks
+
+Rollout: TypeAlias = Outcome[RolloutTask, RolloutResult]
 
 LEARNERS = ("revibranch", "bbmdp", "treedqn", "retro", "tmdp", "finetune")
 TEXT = """
@@ -181,7 +184,7 @@ def test_time_ends_a_training_like_its_budget(tmp_path: Path, monkeypatch: pytes
 
 
 def test_a_resumed_training_has_the_time_that_was_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = recipe(tmp_path, "revibranch", "rollout.decisions=1000000")
+    settings = recipe(tmp_path, "revibranch", "rollout.decisions=1000000", "validation.every=1000000")
 
     def interrupt(report: Any) -> None:
         if report.round == 2:
@@ -220,6 +223,113 @@ def test_a_signal_during_rollouts_loses_the_round_only(tmp_path: Path) -> None:
     assert all(torch.equal(found[name], value) for name, value in expected.items())
 
 
+class Validating(SerialTasks[RolloutTask, Weights | None, RolloutResult]):
+    """Does something to the outcomes of validations, given the number of the attempt."""
+
+    def __init__(self, change: Callable[[int, Rollout], Rollout]) -> None:
+        super().__init__(roll_out)
+        self.change, self.attempts = change, 0
+
+    def run(self, tasks: Iterable[RolloutTask], shared: Weights | None) -> Iterator[Rollout]:
+        listed = list(tasks)
+        validates = not listed[0].record
+        self.attempts += validates
+        for outcome in super().run(listed, shared):
+            yield self.change(self.attempts, outcome) if validates else outcome
+
+
+def gone(outcome: Rollout) -> Rollout:
+    return Outcome(outcome.task, None, "the worker died")
+
+
+@pytest.mark.parametrize("place", [0, 1])  # the signal takes the solve that runs, as where it ends the worker
+def test_a_validation_that_a_signal_interrupts_is_done_anew(tmp_path: Path, place: int) -> None:
+    settings = recipe(tmp_path)
+    whole = run(settings, tmp_path / "whole")
+    expected = whole.run().state_dict()
+    rounds: list[int] = []
+
+    def interrupt(attempt: int, outcome: Rollout) -> Rollout:
+        if attempt == 1 and outcome.task.entropy == (place,):
+            os.kill(os.getpid(), signal.SIGTERM)
+            return gone(outcome)
+        return outcome
+
+    stopped = run(settings, tmp_path / "parts", Validating(interrupt), on_round=lambda report: rounds.append(report.round))
+    with pytest.raises(Interrupted):
+        stopped.run()
+    assert stopped.state.validations == []
+    resumed = run(settings, tmp_path / "parts", on_round=lambda report: rounds.append(report.round))
+    found = resumed.run(resume=True).state_dict()
+    assert all(torch.equal(found[name], value) for name, value in expected.items())
+    assert resumed.state.validations == whole.state.validations
+    assert rounds == list(range(1, whole.state.round + 1))
+
+
+def test_an_instance_that_a_validation_loses_is_solved_once_more(tmp_path: Path) -> None:
+    whole = run(recipe(tmp_path), tmp_path / "whole")
+    whole.run()
+    lost: list[str] = []
+    every_other = Validating(lambda attempt, outcome: gone(outcome) if attempt % 2 and outcome.task.entropy == (0,) else outcome)
+    training = run(recipe(tmp_path), tmp_path / "run", every_other, on_lost=lambda instance, cause: lost.append(instance))
+    training.run()
+    assert training.state.validations == whole.state.validations
+    assert every_other.attempts == 2 * len(whole.state.validations)
+    assert lost == []
+
+
+@pytest.mark.parametrize("lasting", [False, True])
+def test_a_validation_that_lost_an_instance_is_reported_and_not_compared(tmp_path: Path, lasting: bool) -> None:
+    lost: list[str] = []
+    told: list[ValidationReport] = []
+    weights: list[dict[str, torch.Tensor]] = []
+
+    def lose(attempt: int, outcome: Rollout) -> Rollout:
+        assert outcome.result is not None
+        # An instance with a large tree is lost, in the first validation or in all: the mean over the others looks better.
+        if outcome.task.entropy == (0,):
+            return gone(outcome) if lasting or attempt <= 2 else replace(outcome, result=replace(outcome.result, nodes=10**6))
+        return outcome
+
+    def validated(report: ValidationReport) -> None:
+        told.append(report)
+        weights.append({name: tensor.clone() for name, tensor in training.state.network.state_dict().items()})
+
+    training = run(
+        recipe(tmp_path), tmp_path / "run", Validating(lose), on_lost=lambda name, cause: lost.append(name), on_validation=validated
+    )
+    found = training.run().state_dict()
+    assert len(told) >= 2
+    assert [report.lost for report in told] == ([1] * len(told) if lasting else [1] + [0] * (len(told) - 1))
+    assert len(lost) == sum(report.lost for report in told)
+    assert told[0].instances == 1
+    assert training.best is (told[-1] if lasting else told[1])
+    assert all(torch.equal(found[name], value) for name, value in weights[-1 if lasting else 1].items())
+
+
+def test_a_validation_without_any_result_ends_the_training_and_can_be_resumed(tmp_path: Path) -> None:
+    whole = run(recipe(tmp_path), tmp_path / "whole")
+    whole.run()
+    with pytest.raises(RuntimeError, match="validation were lost"):
+        run(recipe(tmp_path), tmp_path / "run", Validating(lambda attempt, outcome: gone(outcome))).run()
+    resumed = run(recipe(tmp_path), tmp_path / "run")
+    resumed.run(resume=True)
+    assert resumed.state.validations == whole.state.validations
+
+
+def test_a_state_of_the_time_before_validations_could_be_pending_is_gone_on_with(tmp_path: Path) -> None:
+    settings = recipe(tmp_path)
+    expected = run(settings, tmp_path / "run").run().state_dict()
+    path = tmp_path / "run" / "state.safetensors"
+    tensors, facts = load_state(path)
+    del facts["validating"]
+    for report in facts["validations"]:
+        del report["lost"]
+    save_state(path, tensors, facts)
+    found = run(settings, tmp_path / "run").run(resume=True).state_dict()
+    assert all(torch.equal(found[name], value) for name, value in expected.items())
+
+
 def test_lost_episodes_are_told_and_cost_nothing_else(tmp_path: Path) -> None:
     lost: list[tuple[str, str]] = []
 
@@ -237,8 +347,11 @@ def test_lost_episodes_are_told_and_cost_nothing_else(tmp_path: Path) -> None:
 
 def test_a_state_of_another_recipe_is_refused(tmp_path: Path) -> None:
     run(recipe(tmp_path), tmp_path / "run").run()
-    with pytest.raises(StateError, match="another recipe"):
+    with pytest.raises(StateError, match=r"another recipe, learning\.steps differs: 3 there, 2 here; --resume needs .* --set options"):
         run(recipe(tmp_path, "revibranch", "learning.steps=2"), tmp_path / "run").run(resume=True)
+    started = run(recipe(tmp_path, "revibranch", "start=somewhere"), tmp_path / "run")
+    with pytest.raises(StateError, match="another recipe, start differs; "):
+        started.run(resume=True)
 
 
 def test_a_damaged_episode_of_the_replay_is_one_clear_error(tmp_path: Path) -> None:

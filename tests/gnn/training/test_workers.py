@@ -1,10 +1,17 @@
 from __future__ import annotations
 
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+
 import pytest
 
 from revibranch.gnn.training.workers import run_tasks
 
-from .tasks import work
+from .tasks import caught, work
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -28,3 +35,31 @@ def test_closing_stops_an_endless_run() -> None:
     outcomes = run_tasks(work, endless(), workers=2, timeout=60)  # type: ignore[arg-type]
     assert next(outcomes).result == 40
     outcomes.close()
+
+
+def test_a_signal_to_the_group_ends_no_worker_from_its_first_instruction_on() -> None:
+    def tasks() -> Iterator[int]:
+        for task in range(4, 9):
+            yield task
+            for worker in multiprocessing.active_children():  # those that start up, too
+                assert worker.pid is not None
+                os.kill(worker.pid, signal.SIGINT)
+                os.kill(worker.pid, signal.SIGTERM)
+
+    outcomes = list(run_tasks(work, tasks(), workers=2, timeout=60))
+    assert sorted((outcome.task, outcome.result) for outcome in outcomes) == [(task, 10 * task) for task in range(4, 9)]
+
+
+def test_nor_does_it_reach_a_solver_that_handles_signals_by_itself() -> None:
+    assert [outcome.result for outcome in run_tasks(caught, ["a solve"], workers=1, timeout=60)] == [[]]
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_workers_end_with_the_program_that_they_work_for(killed: bool) -> None:
+    command = [sys.executable, "-m", "tests.gnn.training.tasks"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as program:
+        assert program.stdout is not None
+        assert program.stdout.readline() == b"busy\n"  # says the worker
+        if killed:
+            program.kill()
+        program.communicate(timeout=30)  # closes the input, at whose end the program ends; the output is the worker's too
