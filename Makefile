@@ -40,13 +40,7 @@ results := benchmarks/results/scip-rules
 results_families := setcover:200x300 auction:40x200 independent-set:200 facility:30x20 knapsack:30x4
 results_rules := default relpscost pscost mostinf random inference vanillafullstrong fullstrong
 
-# The committed table of the policies that ship: benchmarks/POLICIES.md says how it came about. `auto` takes each family's policy.
-policies := benchmarks/results/policies
-policies_rules := --policy scip:relpscost --policy scip:pscost
-policies_trained := setcover:500x1000:0-19 auction:100x500:0-19 independent-set:500:0-19 facility:60x60:0-19 knapsack:100x6:0-9
-policies_larger := setcover:1000x1000:0-4 auction:200x1000:0-4
-
-.PHONY: help install demo test test-scip9 test-asan test-all lint docs bench results policies clean
+.PHONY: help install demo test test-scip9 test-asan test-all lint docs bench results clean
 
 help: ## show the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -87,14 +81,6 @@ results: $(stamp) ## compare SCIP's own rules on five families (an hour); runs t
 	revibranch evaluate $(addprefix --instances ,$(addsuffix :0-19,$(results_families))) \
 		$(addprefix --policy scip:,$(results_rules)) --seeds 0-2 --settings clean --time-limit 60 --out $(results).parquet
 	{ cat $(results).md && revibranch report $(results).parquet | sed 1d; } > benchmarks/RESULTS.md
-
-policies: $(stamp) ## compare the policies that ship with SCIP's rules (hours); runs that are there are not done again
-	revibranch evaluate $(addprefix --instances ,$(policies_trained)) --policy auto $(policies_rules) --seeds 0 \
-		--settings clean --time-limit 120 --out $(policies).parquet
-	revibranch evaluate $(addprefix --instances ,$(policies_larger)) --policy auto $(policies_rules) --seeds 0 \
-		--settings clean --time-limit 600 --out $(policies)-larger.parquet
-	revibranch evaluate $(addprefix --instances ,$(policies_trained)) --policy auto+guard --policy scip:default --policy scip:pscost --seeds 0 \
-		--settings default --time-limit 120 --out $(policies)-default.parquet
 
 clean: ## remove the virtual environments and everything built
 	rm -rf $(venv) $(scip9) $(asan) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
