@@ -7,7 +7,7 @@ from pyscipopt import Model
 
 import revibranch
 from revibranch.branching.guard import GuardedPolicy
-from revibranch.branching.settings import apply_settings
+from revibranch.branching.settings import apply_rule, apply_settings
 from revibranch.branching.shortlist import ShortlistPolicy
 from revibranch.gnn.description import read_header
 from revibranch.gnn.pretrained import pretrained_names, pretrained_path
@@ -27,10 +27,13 @@ SHIPPED = [
     ("auction", "auction", "75x375"),
     ("independent-set", "independent-set", "400"),
     ("knapsack", "knapsack", "30x4"),
+]
+"""Policies that choose better than pseudocosts, and the family and size that they are tried on."""
+LEVEL = [
     ("facility", "facility", "30x30"),
     ("general", "general", "60x80"),
 ]
-"""Every policy, and the family and size that it is tried on."""
+"""Policies that choose about as well as pseudocosts (benchmarks/POLICIES.md): the guard may step in."""
 
 
 def handovers(seeds: range, policy: str, family: str, size: str) -> int:
@@ -45,8 +48,9 @@ def handovers(seeds: range, policy: str, family: str, size: str) -> int:
 
 
 def test_every_policy_that_ships_is_tried_here_and_small() -> None:
-    assert sorted(policy for policy, _, _ in SHIPPED) == list(pretrained_names())
-    for policy, family, _ in SHIPPED:
+    tried = SHIPPED + LEVEL
+    assert sorted(policy for policy, _, _ in tried) == list(pretrained_names())
+    for policy, family, _ in tried:
         trained = read_header(pretrained_path(policy)).description.family
         assert trained == (None if policy == "general" else family)
         assert pretrained_path(policy).stat().st_size < 1_000_000
@@ -55,6 +59,22 @@ def test_every_policy_that_ships_is_tried_here_and_small() -> None:
 @pytest.mark.parametrize(("policy", "family", "size"), SHIPPED)
 def test_shipped_policy_keeps_its_office_in_its_family(policy: str, family: str, size: str) -> None:
     assert handovers(range(4), policy, family, size) == 0
+
+
+@pytest.mark.parametrize(("policy", "family", "size"), LEVEL)
+def test_shipped_policy_without_guard_takes_hardly_more_nodes_than_pseudocosts(policy: str, family: str, size: str) -> None:
+    nodes = {"policy": 0, "pscost": 0}
+    for seed in range(6):
+        for rule in nodes:
+            model = build(family, size, seed)
+            if rule == "policy":
+                revibranch.include(model, policy, guard=False, strict=True)
+            else:
+                apply_rule(model, rule)
+            revibranch.optimize(model)
+            assert model.getStatus() == "optimal"
+            nodes[rule] += model.getNTotalNodes()
+    assert nodes["policy"] < 1.3 * nodes["pscost"]
 
 
 @pytest.mark.slow
