@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import fields
+from weakref import ref
 
 import numpy as np
 import pytest
@@ -90,12 +91,16 @@ class Compares(MostFractional):
         return super().score(state, path)
 
 
-def compare(model: Model) -> Compares:
-    from weakref import ref
-
+def compares(model: Model) -> Compares:
+    """Of this model, which it holds weakly."""
     reference = ref(model)
     policy = Compares(lambda: reference())  # type: ignore[arg-type,return-value]
     attach(model, policy, strict=True)
+    return policy
+
+
+def compare(model: Model) -> Compares:
+    policy = compares(model)
     optimize(model)
     return policy
 
@@ -180,8 +185,7 @@ def test_another_solves_incumbent_is_not_taken_for_the_last_ones() -> None:
     model.setParams({"presolving/maxrounds": 0, "limits/nodes": 3})
     model.setHeuristics(3)
     model.setSeparating(3)
-    policy = Compares(lambda: model)
-    attach(model, policy)
+    policy = compares(model)
     for solve in range(3):
         costs = generator.integers(10, 40, size=25)
         model.setObjective(quicksum(int(c) * x for c, x in zip(costs, variables, strict=True)), "maximize")
