@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ..branching.files import json_value
 from . import figures
 from .comparison import compare
 from .evaluate import wrong_results
@@ -203,15 +204,8 @@ def as_json(rows: Sequence[RunRow], *, baseline: str | None = None) -> dict[str,
             {
                 "group": title,
                 "unbranched": len(unbranched(group)),
-                "policies": [_plain(asdict(summary)) for summary in summarize(group)],
+                "policies": [json_value(asdict(summary)) for summary in summarize(group)],
                 "comparisons": [asdict(pair) for pair in pairs] if chosen in policies else [],
             }
         )
     return {"baseline": chosen, "wrong_results": wrong_results(rows), "groups": groups}
-
-
-def _plain(value: Any) -> Any:
-    """JSON knows no NaN: null."""
-    if isinstance(value, dict):
-        return {key: _plain(entry) for key, entry in value.items()}
-    return None if isinstance(value, float) and not math.isfinite(value) else value

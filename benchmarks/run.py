@@ -20,6 +20,7 @@ from pyscipopt import Model
 
 from ..branching import _scip
 from ..branching.brancher import attach, optimize
+from ..branching.files import json_value
 from ..branching.policy import Policy
 from ..branching.settings import apply_rule, apply_seed, apply_settings
 from ..instances.reading import instance_name, read_model
@@ -223,9 +224,8 @@ def _scip_version() -> str:
 
 
 def _as_json(report: Mapping[str, object]) -> str:
-    """JSON knows no NaN and no infinity: null. What is no JSON otherwise goes as text."""
-    plain = {name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in report.items()}
-    return json.dumps(plain, default=str)
+    """What is no JSON goes as text."""
+    return json.dumps(json_value(report), default=str)
 
 
 def _primal_dual_integral(model: Model) -> float | None:

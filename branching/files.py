@@ -1,13 +1,14 @@
-"""Files that a reader finds whole or not at all."""
+"""Files that a reader finds whole or not at all, and what JSON can hold."""
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
-__all__ = ["write_atomically"]
+__all__ = ["json_value", "write_atomically"]
 
 
 def write_atomically(path: str | os.PathLike[str], content: bytes | Callable[[BinaryIO], object]) -> None:
@@ -33,3 +34,10 @@ def write_atomically(path: str | os.PathLike[str], content: bytes | Callable[[Bi
         partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def json_value(value: Any) -> Any:
+    """The value with None (null) in place of NaN and infinities, which JSON does not know; in nested mappings too."""
+    if isinstance(value, Mapping):
+        return {key: json_value(entry) for key, entry in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value

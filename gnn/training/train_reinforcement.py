@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ...branching._scip import scip_version
-from ...branching.files import write_atomically
+from ...branching.files import json_value, write_atomically
 from ..checkpoint import load_checkpoint, save_checkpoint
 from ..description import Description
 from ..pretrained import pretrained_names, pretrained_path
@@ -173,10 +173,8 @@ class _Log:
             self._scalars.close()
 
     def _line(self, kind: str, values: Mapping[str, object]) -> None:
-        # JSON knows no NaN: a mean over nothing is null.
-        known = {name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in values.items()}
         with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"kind": kind, **known}, allow_nan=False) + "\n")
+            file.write(json.dumps({"kind": kind, **json_value(values)}, allow_nan=False) + "\n")
 
     def _scalar(self, name: str, value: float, decisions: int) -> None:
         if self._scalars is not None and math.isfinite(value):

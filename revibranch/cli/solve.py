@@ -21,6 +21,7 @@ from ..benchmarks.agreement import disagreements
 from ..benchmarks.checksums import file_checksum, policy_checksum
 from ..benchmarks.rows import RunRow
 from ..benchmarks.run import LARGEST_SEED, Progress, load, run
+from ..branching.files import json_value
 from ..branching.settings import SETTINGS
 from ..gnn.plugin import MODES, Mode
 from ..instances.native_output import stdout_to_stderr
@@ -252,11 +253,6 @@ def _share(row: RunRow) -> str:
 
 
 def _as_json(file: Path, rows: Sequence[RunRow], contradictions: Sequence[str]) -> str:
-    runs = [{name: _finite(value) for name, value in asdict(row).items()} | {"report": _report(row)} for row in rows]
+    runs = [json_value(asdict(row)) | {"report": _report(row)} for row in rows]
     result = {"file": str(file), "agree": not contradictions, "disagreements": list(contradictions), "runs": runs}
     return json.dumps(result, indent=2, allow_nan=False)
-
-
-def _finite(value: object) -> object:
-    """JSON knows no infinity: null."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value

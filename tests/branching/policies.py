@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from pyscipopt import Model
 
 from revibranch.branching.policy import PathStep, Policy
 from revibranch.branching.state import BranchState, variable_column_names
@@ -23,6 +25,19 @@ class MostFractional(Policy):
     def score(self, state: BranchState, path: Sequence[PathStep]) -> NDArray[np.floating]:
         chosen = state.variable_features[state.candidates]
         return -np.abs(chosen[:, FRACTION] - 0.5) + 1e-3 * np.abs(chosen[:, OBJECTIVE])
+
+
+class KnowsItsModel(MostFractional):
+    """Holds the model weakly, for policies that do to SCIP what they please."""
+
+    def begin(self, model: Model) -> None:
+        self._model = weakref.ref(model)
+
+    @property
+    def model(self) -> Model:
+        model = self._model()
+        assert model is not None
+        return model
 
 
 class RaisesAtRandom(MostFractional):

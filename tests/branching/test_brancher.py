@@ -21,7 +21,7 @@ from revibranch.branching.settings import apply_settings
 from revibranch.branching.state import BranchState
 
 from .models import INSTANCES, knapsack, read
-from .policies import MostFractional, RaisesAtRandom, Recorder
+from .policies import KnowsItsModel, MostFractional, RaisesAtRandom, Recorder
 
 
 def tree(seed: int = 3) -> Model:
@@ -150,20 +150,16 @@ def test_failure_in_remember_leaves_the_branching_valid() -> None:
     assert brancher.statistics.decisions > 0
 
 
-class Meddles(MostFractional):
+class Meddles(KnowsItsModel):
     """Does to SCIP inside ``score`` what a policy must not do."""
 
     def __init__(self, what: str) -> None:
         self.what = what
         self.calls = 0
 
-    def begin(self, model: Model) -> None:
-        self.model = weakref.ref(model)
-
     def score(self, state: BranchState, path: Sequence[PathStep]) -> NDArray[np.floating]:
         self.calls += 1
-        model = self.model()
-        assert model is not None
+        model = self.model
         if self.calls in (2, 4):
             if self.what == "probing":
                 model.startProbing()

@@ -21,7 +21,7 @@ from revibranch.branching.shortlist import ShortlistPolicy
 from revibranch.branching.state import BranchState
 
 from .models import knapsack
-from .policies import MostFractional
+from .policies import KnowsItsModel, MostFractional
 
 
 def tree(seed: int, *, heuristics: bool = True) -> Model:
@@ -31,19 +31,15 @@ def tree(seed: int, *, heuristics: bool = True) -> Model:
     return model
 
 
-class HalfDone(MostFractional):
+class HalfDone(KnowsItsModel):
     """Makes one of two children by itself and gives up."""
 
     def __init__(self) -> None:
         self.calls = 0
 
-    def begin(self, model: Model) -> None:
-        self.model = weakref.ref(model)
-
     def score(self, state: BranchState, path: Sequence[PathStep]) -> NDArray[np.floating]:
         self.calls += 1
-        model = self.model()
-        assert model is not None
+        model = self.model
         candidates, values, *_ = model.getLPBranchCands()
         child = model.createChild(1.0, model.getLocalEstimate())
         model.chgVarUbNode(child, candidates[0], float(np.floor(values[0])))
@@ -131,13 +127,9 @@ def test_a_policy_that_cannot_begin_is_not_asked_to_again() -> None:
 
 
 def failed(kind: str) -> tuple[weakref.ref[Model], LearnedBrancher]:
-    class Chained(MostFractional):
-        def begin(self, model: Model) -> None:
-            self.model = weakref.ref(model)
-
+    class Chained(KnowsItsModel):
         def score(self, state: BranchState, path: Sequence[PathStep]) -> Any:
-            model = self.model()
-            assert model is not None  # and in every traceback's frame
+            model = self.model  # noqa: F841  # in every traceback's frame
             try:
                 raise KeyError("first")
             except KeyError as first:
