@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +38,10 @@ class AuctionParameters(Parameters):
         budget_factor: highest price of a substitute, relative to the first bid's price.
         resale_factor: least resale value of a substitute, relative to the first bundle's.
         integer_prices: round prices down.
+        compatibility: what a bundle's next item should go well with. ``bundle``: the items that are in it, as the paper says.
+            ``first-item``: the items 0 and 1, with the weights of the items outside and inside the bundle. So the code of Gasse et
+            al. 2019 draws in fact, for it takes the bundle's 0/1 mask for a list of items, and many works after it: a few items
+            become popular, and the trees several times smaller. Compare published node counts with these.
     """
 
     min_value: float = Field(default=1.0, ge=0.0)
@@ -48,6 +53,7 @@ class AuctionParameters(Parameters):
     budget_factor: float = Field(default=1.5, ge=0.0)
     resale_factor: float = Field(default=0.5, ge=0.0)
     integer_prices: bool = False
+    compatibility: Literal["bundle", "first-item"] = "bundle"
 
     @model_validator(mode="after")
     def _ordered(self) -> AuctionParameters:
@@ -58,11 +64,28 @@ class AuctionParameters(Parameters):
 
 @dataclass(frozen=True)
 class _Market:
-    """What all bidders share: resale values (items,), compatibilities (items, items), codes of the items (items,) u8."""
+    """What all bidders share: resale values (items,), compatibilities (items, items), codes of the items (items,) u8.
+
+    Row i of ``compatibilities`` says how well the items go with item i.
+    """
 
     values: FloatArray
     compatibilities: FloatArray
     codes: NDArray[np.uint64]
+    of_bundle: bool
+    """Whether it is the bundle that the next item should go well with."""
+
+    def affinity(self, start: LongArray) -> FloatArray:
+        """How well each item goes with a bundle of one item, (r, items), up to a factor a row."""
+        if self.of_bundle:
+            return self.compatibilities[start]
+        first, second = self.compatibilities[:2]
+        return np.tile((self.values.size - 1) * first + second, (start.size, 1))
+
+    def add_affinity(self, affinity: FloatArray, rows: LongArray, item: LongArray) -> None:
+        """Bring ``affinity`` up to date: an item has joined the bundle of each of these rows."""
+        first, second = self.compatibilities[:2]
+        affinity[rows] += self.compatibilities[item] if self.of_bundle else second - first
 
 
 @dataclass(frozen=True)
@@ -92,7 +115,7 @@ def draw(size: Size, parameters: AuctionParameters, draws: Draws) -> Milp:
     upper = np.triu(draws.uniform(n_items, n_items), 1)
     compatibilities = upper + upper.T
     compatibilities /= np.cumsum(compatibilities, axis=1)[:, -1:]  # cumsum adds in one order on every machine
-    market = _Market(values, compatibilities, draws.words(n_items))
+    market = _Market(values, compatibilities.T, draws.words(n_items), parameters.compatibility == "bundle")
 
     batches: list[_Bids] = []
     n_drawn, n_bidders = 0, min(_BATCH, n_bids // 2 + 16)
@@ -176,13 +199,13 @@ def _bundle_sizes(n_bidders: int, n_items: int, probability: float, draws: Draws
 
 
 def _grow(interests: FloatArray, private: FloatArray, start: LongArray, sizes: LongArray, market: _Market, draws: Draws) -> _Bundles:
-    """Grow every bundle from its start item to its size; items come by interest times compatibility with the bundle."""
+    """Grow every bundle from its start item to its size; items come by interest times affinity."""
     rows = np.arange(start.size)
     members = np.zeros(interests.shape, dtype=np.bool_)
     members[rows, start] = True
     identity = market.codes[start]
     private_sum, resale_sum = private[rows, start], market.values[start]
-    affinity = market.compatibilities.T[start]  # (r, items): summed compatibility of each item with the bundle
+    affinity = market.affinity(start)
     weights = interests.copy()
     weights[rows, start] = 0.0
     active = rows[sizes > 1]
@@ -197,7 +220,7 @@ def _grow(interests: FloatArray, private: FloatArray, start: LongArray, sizes: L
         length += 1
         staying = sizes[active] > length
         active, item = active[staying], item[staying]
-        affinity[active] += market.compatibilities.T[item]
+        market.add_affinity(affinity, active, item)
     return _Bundles(members, identity, private_sum, resale_sum)
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from .build import build_model
 from .draws import Draws
@@ -104,6 +104,29 @@ class Family(Generic[P]):
         if not all(part.isascii() and part.isdigit() for part in parts):
             raise ValueError(self._complaint(text))
         return self._checked(Size(int(part) for part in parts), text)
+
+    def read_parameters(self, assignments: Iterable[str]) -> P:
+        """Read texts ``name=value``; what is left out keeps the literature's default.
+
+        Raises:
+            ValueError: a text is no assignment, names no parameter, or its value does not fit; one line.
+        """
+        values: dict[str, str] = {}
+        for assignment in assignments:
+            name, equals, value = assignment.partition("=")
+            if not equals:
+                raise ValueError(f"a parameter is written NAME=VALUE, not {assignment!r}")
+            values[name.strip()] = value.strip()
+        known = self.parameters.model_fields
+        for name in values:
+            if name not in known:
+                raise ValueError(f"{self.name} has no parameter {name!r} (known: {', '.join(known)})")
+        try:
+            return self.parameters.model_validate_strings(values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise ValueError(f"{where + ': ' if where else ''}{first['msg'].removeprefix('Value error, ')}") from None
 
     def generate(self, size: Size | str, seed: int, parameters: P | None = None) -> Instance:
         """Generate one instance; the same arguments give the same instance on any machine.

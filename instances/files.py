@@ -6,7 +6,7 @@ import glob
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,12 +19,15 @@ from .reading import SUFFIXES, ReadingError, instance_name, read_model
 if TYPE_CHECKING:
     from pyscipopt import Model
 
-__all__ = ["InstanceError", "InstanceSource", "load_file", "parse_seeds", "resolve", "resolve_all"]
+__all__ = ["InstanceError", "InstanceSource", "ParameterValue", "load_file", "parse_seeds", "resolve", "resolve_all"]
 
 _FORMATS = ", ".join(SUFFIXES)
-_FAMILY_SPEC = re.compile(r"(?P<family>[A-Za-z][\w-]*):(?P<size>[^:]*):(?P<seeds>[^:]*)")
+_FAMILY_SPEC = re.compile(r"(?P<family>[A-Za-z][\w-]*):(?P<size>[^:]*):(?P<seeds>[^:]*)(?::(?P<parameters>[^:]*))?")
 _SEEDS = re.compile(r"(\d+)(?:-(\d+))?")
 _MAX_SOURCES = 1_000_000
+
+ParameterValue = bool | int | float | str
+"""What a generator's parameter can be."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,21 @@ class InstanceSource:
     sha256: str | None = None
     size: tuple[int, ...] | None = None
     seed: int | None = None
-    parameters: tuple[tuple[str, bool | int | float | str], ...] = ()
+    parameters: tuple[tuple[str, ParameterValue], ...] = ()
+
+    @classmethod
+    def generated(cls, family_name: str, size: str, seed: int, parameters: Mapping[str, ParameterValue] | None = None) -> InstanceSource:
+        """The instance of a family with this size and seed. Its name tells them, and the parameters where there are any.
+
+        Raises:
+            ValueError: the family, size or a parameter is unknown or out of range.
+        """
+        family = families.get(family_name)
+        dimensions = family.parse_size(size)
+        family.parameters(**(parameters or {}))
+        given = tuple(sorted((parameters or {}).items()))
+        name = "-".join([family_name, str(dimensions), *(f"{key}={value}" for key, value in given), f"s{seed}"])
+        return cls(name, family_name, size=tuple(dimensions), seed=seed, parameters=given)
 
     def load(self) -> Model:
         """Build or read a silent model.
@@ -89,7 +106,8 @@ def resolve(spec: str | Path) -> list[InstanceSource]:
 
     Args:
         spec: a folder (its instance files, not its subfolders'), a glob pattern, a manifest.json, one file, or
-            ``family:size:seeds`` such as ``setcover:500x1000:0-19`` or ``auction:small:0,3,7-9``, generated on the fly.
+            ``family:size:seeds`` such as ``setcover:500x1000:0-19`` or ``auction:small:0,3,7-9``, generated on the fly, also
+            with parameters of the family: ``setcover:500x1000:0-19:density=0.1,max_cost=10``.
 
     Returns:
         Sources in a fixed order: files by name with numbers in natural order, seeds as given.
@@ -147,7 +165,7 @@ def _resolve_one(spec: str) -> Iterable[InstanceSource]:
     if path.is_file():
         return _from_manifest(path) if path.suffix == ".json" else _from_files([path])
     if (match := _FAMILY_SPEC.fullmatch(spec)) is not None:
-        return _from_family(match["family"], match["size"], match["seeds"])
+        return _from_family(match["family"], match["size"], match["seeds"], match["parameters"])
     if glob.has_magic(spec):
         paths = [Path(name) for name in glob.glob(spec, recursive=True) if _is_instance(name)]
         if not paths:
@@ -159,13 +177,14 @@ def _resolve_one(spec: str) -> Iterable[InstanceSource]:
     raise InstanceError(f"{spec!r} is no folder, file, pattern or family:size:seeds (families: {', '.join(families.names())})")
 
 
-def _from_family(name: str, size_text: str, seeds: str) -> list[InstanceSource]:
+def _from_family(name: str, size: str, seeds: str, assignments: str | None) -> list[InstanceSource]:
     try:
         family = families.get(name)
-        size = family.parse_size(size_text)
+        given = family.read_parameters(assignments.split(",")) if assignments else None
+        values = {} if given is None else given.model_dump(exclude_unset=True)
+        return [InstanceSource.generated(name, size, seed, values) for seed in parse_seeds(seeds)]
     except ValueError as error:
         raise InstanceError(str(error)) from None
-    return [InstanceSource(f"{name}-{size}-s{seed}", name, size=tuple(size), seed=seed) for seed in parse_seeds(seeds)]
 
 
 def _from_folder(folder: Path) -> list[InstanceSource]:

@@ -9,8 +9,7 @@ from pathlib import Path
 
 from pydantic import Field, model_validator
 
-from ...instances.families import get
-from ...instances.files import InstanceSource, resolve_all
+from ...instances.files import InstanceSource, ParameterValue, resolve_all
 from .sections import Natural, Positive, Section
 
 __all__ = ["InstanceSettings", "Kind"]
@@ -23,7 +22,7 @@ class Kind(Section):
     """Name of a family of ``instances``."""
     size: str
     """Size as the family reads it, e.g. ``300x600``."""
-    parameters: dict[str, bool | int | float | str] = Field(default_factory=dict)
+    parameters: dict[str, ParameterValue] = Field(default_factory=dict)
     """Parameters of the family; the literature's where left out."""
 
     @model_validator(mode="after")
@@ -33,16 +32,7 @@ class Kind(Section):
 
     def source(self, seed: int, size: str | None = None) -> InstanceSource:
         """The instance of this seed, of this size or of another one."""
-        family = get(self.family)
-        dimensions = family.parse_size(size or self.size)
-        family.parameters(**self.parameters)
-        return InstanceSource(
-            f"{self.family}-{dimensions}-s{seed}",
-            self.family,
-            size=tuple(dimensions),
-            seed=seed,
-            parameters=tuple(sorted(self.parameters.items())),
-        )
+        return InstanceSource.generated(self.family, size or self.size, seed, self.parameters)
 
 
 class InstanceSettings(Section):
@@ -57,7 +47,7 @@ class InstanceSettings(Section):
     """Name of a family of ``instances``."""
     size: str | None = None
     """Size as the family reads it, e.g. ``300x600``."""
-    parameters: dict[str, bool | int | float | str] = Field(default_factory=dict)
+    parameters: dict[str, ParameterValue] = Field(default_factory=dict)
     """Parameters of the family; the literature's where left out."""
     mixture: tuple[Kind, ...] = ()
     """Families and sizes that take turns."""

@@ -52,7 +52,7 @@ def _positive(_context: click.Context, parameter: click.Parameter, value: float)
     multiple=True,
     required=True,
     metavar="SPEC",
-    help="Folder, file, glob, manifest or family:size:seeds; repeatable.",
+    help="Folder, file, glob, manifest or family:size:seeds[:name=value,...]; repeatable.",
 )
 @click.option(
     "--policy",

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import click
-from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -62,7 +61,7 @@ def generate(
     with wrong_input():
         chosen = families.get(family)
         dimensions = chosen.default_size if size is None else chosen.parse_size(size)
-        parameters = _parameters(chosen, assignments)
+        parameters = chosen.read_parameters(assignments)
         if seed + count - 1 > MAX_SEED:
             raise ValueError(f"seeds end at {MAX_SEED}")
         wanted = InstanceSet(family, dimensions, parameters, range(seed, seed + count), file_format, compress)
@@ -89,23 +88,3 @@ def generate(
             except OSError as error:
                 raise InputError(f"{error.filename or out}: {error.strerror or error}") from error
     click.echo(f"{count - kept} written, {kept} kept in {out}")
-
-
-def _parameters(family: families.Family[Any], assignments: tuple[str, ...]) -> families.Parameters:
-    """Read ``name=value`` pairs into the family's parameters."""
-    values: dict[str, str] = {}
-    for assignment in assignments:
-        name, equals, value = assignment.partition("=")
-        if not equals:
-            raise ValueError(f"a parameter is written NAME=VALUE, not {assignment!r}")
-        values[name.strip()] = value.strip()
-    unknown = [name for name in values if name not in family.parameters.model_fields]
-    if unknown:
-        raise ValueError(f"{family.name} has no parameter {unknown[0]!r} (known: {', '.join(family.parameters.model_fields)})")
-    try:
-        parameters: families.Parameters = family.parameters.model_validate_strings(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise ValueError(f"{where + ': ' if where else ''}{first['msg'].removeprefix('Value error, ')}") from None
-    return parameters

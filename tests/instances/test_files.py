@@ -90,6 +90,13 @@ def test_families_are_resolved_without_writing_and_travel_by_pickle() -> None:
     assert content(again.load()) == content(families.get("setcover").generate("60x80", 4).to_model())
 
 
+def test_parameters_of_a_family_are_read_and_told_in_the_name() -> None:
+    sources = resolve_all(["setcover:60x80:4", "setcover:60x80:4:max_cost=5,density=0.1"])
+    assert [source.name for source in sources] == ["setcover-60x80-s4", "setcover-60x80-density=0.1-max_cost=5-s4"]
+    family = families.get("setcover")
+    assert content(sources[1].load()) == content(family.generate("60x80", 4, family.parameters(max_cost=5, density=0.1)).to_model())
+
+
 def test_folders_globs_manifests_and_files_name_the_same_instances(tmp_path: Path) -> None:
     folder = written(tmp_path / "set", "setcover", range(12))
     everything = resolve(folder)
@@ -128,6 +135,9 @@ def test_other_files_take_the_family_of_their_folder_and_drop_their_suffixes(tmp
         ("setcover:60x80:5-1", "backwards"),
         ("setcover:60x80:", "seeds are written"),
         ("setcover:60x80:0-99999999999", "more than"),
+        ("setcover:60x80:0:density", "NAME=VALUE"),
+        ("setcover:60x80:0:densty=0.1", "no parameter 'densty'"),
+        ("setcover:60x80:0:density=2", "density"),
         ("nowhere/*.mps", "no instance file matches"),
     ],
 )

@@ -9,34 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 from pyscipopt import Model
-from scipy.stats import ks_2samp
 
 from revibranch.instances import families
 
+from .distributions import LEAST_P, SAMPLES, p_values
+
 gyozas = pytest.importorskip("gyozas.instances", reason="gyozas is not installed")
 pytestmark = pytest.mark.slow
-
-SAMPLES = 150
-LEAST_P = 0.001  # six measures on five families: a true agreement fails one in thirty times, on seeds other than these
-
-
-def measures(model: Model) -> dict[str, float]:
-    """Sizes, costs and the value of the LP relaxation."""
-    model.hideOutput()
-    rows = model.getConss()
-    costs = [variable.getObj() for variable in model.getVars()]
-    found = {
-        "variables": float(model.getNVars()),
-        "rows": float(len(rows)),
-        "density": sum(len(model.getValsLinear(row)) for row in rows) / (len(rows) * model.getNVars()),
-        "mean cost": float(np.mean(costs)),
-        "spread of costs": float(np.std(costs)),
-    }
-    for variable in model.getVars():
-        model.chgVarType(variable, "C")
-    model.optimize()
-    assert model.getStatus() == "optimal"
-    return {**found, "LP bound": model.getObjVal()}
 
 
 def theirs(name: str) -> Iterator[Model]:
@@ -67,11 +46,6 @@ def ours(name: str, **changes: object) -> Iterator[Model]:
     family = families.get(family_name)
     for seed in range(SAMPLES):
         yield family.generate(size, seed, family.parameters(**{**parameters, **changes})).to_model()
-
-
-def p_values(first: Iterator[Model], second: Iterator[Model]) -> dict[str, float]:
-    samples = [[measures(next(models)) for _ in range(SAMPLES)] for models in (first, second)]
-    return {key: ks_2samp(*([row[key] for row in sample] for sample in samples)).pvalue for key in samples[0][0]}
 
 
 @pytest.mark.parametrize("name", OURS)
