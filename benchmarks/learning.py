@@ -1,6 +1,8 @@
 """The learners compared at one budget: trains every variant with every seed, evaluates them, and prints the tables.
 
     python -m revibranch.benchmarks.learning --out runs/learning --workers 2
+    python -m revibranch.benchmarks.learning --out runs/learning-setcover --set instances.family=setcover --set instances.size=300x600 \
+        --instances setcover:300x600:0-29 --instances setcover:500x1000:0-9
 
 What is there already is not done again; trainings that were stopped are resumed.
 """
@@ -62,11 +64,21 @@ _RULES = ("scip:random", "scip:pscost", "scip:vanillafullstrong")
 @click.option("--recipe", type=click.Path(path_type=Path, exists=True), default=Path("recipes/auction-learning.toml"), show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/learning"), show_default=True)
 @click.option("--instances", multiple=True, default=("auction:50x250:0-29", "auction:100x500:0-19"), show_default=True)
+@click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="A change of the recipe for all variants; repeatable.")
 @click.option("--seeds", default=3, show_default=True, help="Trainings of each variant.")
 @click.option("--only", multiple=True, help="Variants; all if not given.")
 @click.option("--time-limit", default=60.0, show_default=True, help="CPU seconds of a run of the evaluation.")
 @click.option("--workers", default=1, show_default=True, help="Trainings, then runs, at a time.")
-def main(recipe: Path, out: Path, instances: tuple[str, ...], seeds: int, only: tuple[str, ...], time_limit: float, workers: int) -> None:
+def main(
+    recipe: Path,
+    out: Path,
+    instances: tuple[str, ...],
+    changes: tuple[str, ...],
+    seeds: int,
+    only: tuple[str, ...],
+    time_limit: float,
+    workers: int,
+) -> None:
     """Train, evaluate, and print the tables as Markdown."""
     variants = {**LEARNERS, **ABLATION}
     unknown = [name for name in only if name not in variants]
@@ -74,7 +86,7 @@ def main(recipe: Path, out: Path, instances: tuple[str, ...], seeds: int, only: 
         raise click.UsageError(f"unknown variants {', '.join(unknown)}; known are {', '.join(variants)}")
     chosen = [name for name in variants if not only or name in only]
     runs = {(name, seed): out / f"{name.replace(' ', '-')}-s{seed}" for name in chosen for seed in range(seeds)}
-    _train(recipe, {runs[name, seed]: (f"seed={seed}", *variants[name]) for name, seed in runs}, workers)
+    _train(recipe, {runs[name, seed]: (f"seed={seed}", *changes, *variants[name]) for name, seed in runs}, workers)
     checkpoints = {str(_checkpoint(recipe, folder)): key for key, folder in runs.items()}
     jobs = list_jobs(resolve_all(instances), [*_RULES, *checkpoints], [0], "clean", time_limit)
     try:
