@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from ...branching._scip import Search
 from ...branching.episode import EpisodeRecorder
 from ...branching.policy import PathStep, Policy
 from ...branching.state import BranchState
@@ -27,6 +28,10 @@ class Exploration:
     """Candidates are drawn from softmax(score / temperature); 0 takes the best."""
     epsilon: float = 0.0
     """Probability of a candidate drawn evenly."""
+    probing: float = 0.0
+    """Probability that strong branching probes the policy's best candidates. Its scores are written down, not followed."""
+    probes: int = 8
+    """Candidates that are probed, two LPs each."""
 
     @property
     def greedy(self) -> bool:
@@ -79,10 +84,13 @@ class Explorer(Policy):
         self.recorder = EpisodeRecorder(self.extended) if record else None
         self._random = np.random.default_rng(entropy)
         self._log_probability = 0.0
+        self._search: Search | None = None
+        self._probed: NDArray[np.float64] | None = None
         self._path: tuple[PathStep, ...] = ()  # the policy's own, from ``score`` for ``remember``
 
     def begin(self, model: Model) -> None:
         """Begin with a fresh memory."""
+        self._search = Search(model)
         if self.policy is not None:
             self.policy.begin(model)
 
@@ -97,6 +105,7 @@ class Explorer(Policy):
             if answer is None or answer.shape != (k,) or not np.isfinite(answer).all():
                 raise RuntimeError("the network gave no finite score for some candidate")
             scores = answer
+            self._probed = self._probe(scores)
         if self.policy is not None and self.exploration.greedy:
             self._log_probability = 0.0
             return scores
@@ -116,8 +125,21 @@ class Explorer(Policy):
         if self.recorder is None:
             return -1, inner
         parent, entered = (_pair(path[-1])[0], path[-1].child) if path else (-1, -1)
-        number = self.recorder.add(state, choice, parent=parent, entered=entered, log_probability=self._log_probability)
+        number = self.recorder.add(
+            state, choice, parent=parent, entered=entered, scores=self._probed, log_probability=self._log_probability
+        )
         return number, inner
+
+    def _probe(self, scores: NDArray[np.floating]) -> NDArray[np.float64] | None:
+        """Strong branching's scores of the best candidates, (k,), NaN for the others; None where it is not asked, or cannot tell."""
+        exploration = self.exploration
+        if not exploration.probing or self.recorder is None or self._random.random() >= exploration.probing or len(scores) < 2:
+            return None
+        assert self._search is not None
+        best = np.argsort(-scores, kind="stable")[: exploration.probes]
+        probed: NDArray[np.float64] = self._search.strong_branch(places=best)[0]
+        # With fewer than two valid results there is nothing to choose between.
+        return probed if np.isfinite(probed).sum() >= 2 else None
 
     def _inner_path(self, path: Sequence[PathStep]) -> tuple[PathStep, ...]:
         if self.policy is None or not self.policy.needs_path:

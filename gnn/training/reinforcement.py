@@ -195,7 +195,7 @@ class Reinforcement:
                 settings=rollout.settings,
                 node_limit=rollout.node_limit,
                 time_limit=rollout.time_limit,
-                exploration=Exploration(temperature, epsilon),
+                exploration=Exploration(temperature, epsilon, rollout.probing, rollout.probes),
                 entropy=(recipe.seed, _SEED_EXPLORATION, number),
                 random=not state.warm,
             )

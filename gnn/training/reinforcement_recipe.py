@@ -46,6 +46,10 @@ class RolloutSettings(Section):
     last_epsilon: Probability = 0.01
     """The probability after ``exploration_share`` of the budget; it moves there on a straight line."""
     exploration_share: Annotated[float, Field(gt=0, le=1)] = 0.5
+    probing: Probability = 0.0
+    """Probability that strong branching probes the policy's best candidates at a decision (``revibranch``; see ``value_learning``)."""
+    probes: Annotated[int, Field(ge=2)] = 8
+    """Candidates that are probed, two LPs each."""
 
 
 class LearningSettings(Section):
@@ -81,6 +85,10 @@ class LearningSettings(Section):
     """Share of the reward that is redistributed; the rest stays at the end of the path (``gap``: with the subtree)."""
     sigma: PositiveFloat = 0.75
     """Width of the Gaussian that an HL-Gauss target spreads over, in classes."""
+    ranking: Annotated[float, Field(ge=0)] = 1.0
+    """Weight of the loss of ranking among probed candidates (``rollout.probing``)."""
+    ranking_temperature: PositiveFloat = 0.2
+    """Levels of branching that make a factor e between two probed candidates' shares in that loss."""
     entropy: Annotated[float, Field(ge=0)] = 0.01
     """Weight of the policy's entropy in the losses of policy gradients."""
     ratio_clip: Annotated[float, Field(gt=0, lt=1)] = 0.2
@@ -149,6 +157,8 @@ class ReinforcementRecipe(Section):
             raise ValueError("learner finetune needs a checkpoint to start from (start)")
         if self.learning.importance == "attention" and (learner.on_policy or not self.network.history_length):
             raise ValueError("importance 'attention' needs the learner revibranch and a network with history (network.history_length)")
+        if self.rollout.probing and self.learner != "revibranch":
+            raise ValueError(f"learner {self.learner} learns nothing from probes (rollout.probing = 0)")
         if self.network.width % 8:
             raise ValueError(f"rollouts run the native network, whose width is a multiple of 8, not {self.network.width}")
         if self.curriculum and self.instances.family is None:

@@ -1,4 +1,9 @@
-"""A gradient step of the learners that estimate subtree sizes: Q-learning on one round's or on replayed decisions."""
+"""A gradient step of the learners that estimate subtree sizes: Q-learning on one round's or on replayed decisions.
+
+Where strong branching has probed the best candidates of a decision, a second loss ranks them: the cross-entropy of
+imitation, over the probed candidates, with the scores of the value network as logits. Targets of values compare decisions
+of different nodes, of which one candidate each is known; probes compare candidates of one node.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +23,7 @@ from .queries import Queries
 from .reinforcement_recipe import LearningSettings
 from .replay import Draw, Stored
 from .targets import Targets, path_targets
-from .value_losses import entropy, hl_gauss
+from .value_losses import entropy, hl_gauss, probed_losses
 
 __all__ = ["Key", "ValueLoss", "collate_decisions", "value_loss"]
 
@@ -89,9 +94,12 @@ def value_loss(
     chosen = candidates.first + queries.choices[: len(keys)]
     losses, errors = _compare(output[chosen], total, network, learner, settings)
     corrections = torch.tensor([draw.correction for draw in draws for _ in draw.decisions])
-    scores = (-network.values(output) if learner.classes else output).detach()
-    entropies = entropy(candidates.padded(scores, -torch.inf).log_softmax(1))
-    return ValueLoss((losses * corrections).mean(), _by_unit(errors, draws), float(errors.mean()), float(entropies.mean()))
+    scores = -network.values(output) if learner.classes else output
+    entropies = entropy(candidates.padded(scores.detach(), -torch.inf).log_softmax(1))
+    ranking = probed_losses(scores / settings.ranking_temperature, [stored[number].episode.scores(d) for number, d in keys])
+    # Divided by all decisions: a probe weighs the same in every batch.
+    loss = ((losses * corrections).sum() + settings.ranking * ranking.sum()) / len(keys)
+    return ValueLoss(loss, _by_unit(errors, draws), float(errors.mean()), float(entropies.mean()))
 
 
 @torch.no_grad()

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["clipped_policy_gradient", "entropy", "hl_gauss", "hl_gauss_shares", "policy_gradient"]
+from .losses import Candidates, cross_entropy
+
+__all__ = ["clipped_policy_gradient", "entropy", "hl_gauss", "hl_gauss_shares", "policy_gradient", "probed_losses"]
 
 
 def hl_gauss_shares(values: Tensor, classes: int, highest: float, sigma: float) -> Tensor:
@@ -46,6 +51,22 @@ def hl_gauss(logits: Tensor, values: Tensor, highest: float, sigma: float) -> Te
     """
     shares = hl_gauss_shares(values, logits.shape[1], highest, sigma)
     return -(shares * logits.log_softmax(1)).sum(1)
+
+
+def probed_losses(logits: Tensor, probed: Sequence[NDArray[np.float64]]) -> Tensor:
+    """Cross-entropy of the best probed candidate among the probed ones, (m,) for the m of n decisions that were probed.
+
+    Args:
+        logits: (k,) of all decisions' candidates.
+        probed: strong branching's scores of each decision's candidates, NaN for those that were not probed; n arrays, k in all.
+    """
+    known = torch.tensor([bool(np.isfinite(scores).any()) for scores in probed])
+    if not known.any():
+        return logits.new_zeros(0)
+    counts = torch.tensor([len(scores) for scores in probed])
+    of_known = known.repeat_interleave(counts)
+    scores = torch.from_numpy(np.concatenate(probed))[of_known]
+    return cross_entropy(logits[of_known], scores, Candidates.from_counts(counts[known]))
 
 
 def policy_gradient(log_probabilities: Tensor, advantages: Tensor) -> Tensor:

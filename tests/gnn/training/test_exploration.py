@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from revibranch.branching.brancher import attach, optimize
+from revibranch.branching.episode import Episode
 from revibranch.branching.policy import PathStep, Policy
 from revibranch.branching.settings import apply_settings
 from revibranch.branching.state import BranchState
@@ -56,6 +57,37 @@ def test_decisions_and_their_probabilities_are_written_down() -> None:
         state = episode.state(decision)
         expected = choice_shares(-np.arange(len(state.candidates), dtype=float), Exploration(1.0, 0.2))
         assert episode.log_probability[decision] == pytest.approx(np.log(expected[episode.choice[decision]]))
+
+
+def explored(exploration: Exploration) -> Episode:
+    model = get("auction").generate("30x120", 3).to_model()
+    apply_settings(model, "clean")
+    explorer = Explorer(Descending(), exploration, (7,))
+    attach(model, explorer, strict=True)
+    optimize(model)
+    assert model.getStatus() == "optimal"
+    assert explorer.recorder is not None
+    return explorer.recorder.episode({"nodes": model.getNTotalNodes()})
+
+
+def test_probes_score_the_policys_best_and_leave_the_tree_as_it_was() -> None:
+    plain, probed = (explored(Exploration(probing=probing, probes=3)) for probing in (0.0, 1.0))
+    assert np.array_equal(plain.choice, probed.choice)
+    assert plain.facts == probed.facts
+    seen = 0
+    for decision in range(len(probed)):
+        assert np.isnan(plain.scores(decision)).all()
+        scores = probed.scores(decision)
+        assert len(scores) == len(probed.candidates(decision))
+        assert np.isnan(scores[3:]).all()  # the policy's best come first
+        seen += int(np.isfinite(scores).sum() >= 2)
+    assert seen > len(probed) / 2
+
+
+def test_some_decisions_are_probed() -> None:
+    episode = explored(Exploration(temperature=1.0, probing=0.5, probes=3))
+    shares = np.mean([np.isfinite(episode.scores(decision)).any() for decision in range(len(episode))])
+    assert 0.2 < shares < 0.8
 
 
 def test_a_policy_without_finite_scores_is_an_error_not_a_choice() -> None:

@@ -84,3 +84,20 @@ def test_files_that_are_no_recipes(tmp_path: Path) -> None:
     (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(RecipeError, match="not valid TOML"):
         load_recipe(tmp_path / "binary")
+
+
+@pytest.mark.parametrize(
+    ("override", "complaint"),
+    [
+        ("learner=finetune", "finetune"),
+        ("network.width=12", "multiple of 8"),
+        ("rollout.probes=1", "rollout.probes"),
+        ("rollout.probing=1.5", "rollout.probing"),
+        ("learner=bbmdp network.history_length=0 rollout.probing=0.5", "learns nothing from probes"),
+    ],
+)
+def test_reinforcement_that_makes_no_sense_is_one_line(override: str, complaint: str) -> None:
+    recipe = next(path for path in SHIPPED if path.stem == "auction-learning")
+    with pytest.raises(RecipeError, match=complaint) as caught:
+        load_recipe(recipe, override.split())
+    assert "\n" not in str(caught.value)

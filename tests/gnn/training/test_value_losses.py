@@ -2,12 +2,20 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from revibranch.gnn.training.value_losses import clipped_policy_gradient, entropy, hl_gauss, hl_gauss_shares, policy_gradient
+from revibranch.gnn.training.value_losses import (
+    clipped_policy_gradient,
+    entropy,
+    hl_gauss,
+    hl_gauss_shares,
+    policy_gradient,
+    probed_losses,
+)
 
 
 @given(value=st.floats(0, 12), classes=st.integers(8, 64), sigma=st.floats(0.6, 1.5))
@@ -37,6 +45,21 @@ def test_the_loss_is_least_at_the_targets_own_shares() -> None:
     assert logits.grad is not None
     assert logits.grad.abs().max() < 1e-6
     assert torch.allclose(loss, -(shares * shares.clamp(min=1e-30).log()).sum(1), atol=1e-6)
+
+
+def test_probes_rank_the_probed_candidates_and_say_nothing_of_others() -> None:
+    nan = math.nan
+    logits = torch.tensor([0.5, -1.0, 2.0, 0.3, 0.7, 1.0, -0.2], requires_grad=True)
+    probed = [np.array([1.0, 4.0, nan]), np.array([nan, nan]), np.array([7.0, 7.0])]
+    losses = probed_losses(logits, probed)
+    assert losses.tolist() == pytest.approx(
+        [math.log(math.exp(0.5) + math.exp(-1.0)) + 1.0, math.log(math.exp(1.0) + math.exp(-0.2)) - (1.0 - 0.2) / 2]
+    )
+    losses.sum().backward()
+    assert logits.grad is not None
+    assert logits.grad[1] < 0 < logits.grad[0]
+    assert (logits.grad[2:5] == 0).all()
+    assert probed_losses(logits, probed[1:2]).shape == (0,)
 
 
 def test_reinforce_pushes_good_choices_up() -> None:
