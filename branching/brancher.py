@@ -51,7 +51,7 @@ class LearnedBrancher(Branchrule):  # type: ignore[misc]  # PySCIPOpt has no com
         # Methods that an object of the same shape as Policy may lack.
         self._skip: Callable[[], bool] | None = getattr(policy, "skip", None)
         self.statistics = BrancherStatistics()
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
         """The first exception of the policy in the last solve; its traceback is one of its notes."""
         self._model_reference = weakref.ref(model)
         self._search = Search(model)
@@ -89,15 +89,15 @@ class LearnedBrancher(Branchrule):  # type: ignore[misc]  # PySCIPOpt has no com
         self._branched = False
         try:
             return self._branch()
-        except Exception as error:
-            return self._hand_over(error)
-        except BaseException:
-            # KeyboardInterrupt inside Python code (SCIP's own Ctrl-C handling switched off), SystemExit: stop the solve
-            # in SCIP's way, which keeps the incumbent.
+        except (KeyboardInterrupt, SystemExit):
+            # Ctrl-C inside Python code (SCIP's own handling of it switched off): stop the solve in SCIP's way, which
+            # keeps the incumbent.
             model = self._model_reference()
             if model is not None:
                 model.interruptSolve()
             return self._leave_clean()
+        except BaseException as error:  # some libraries' panics and cancellations are no Exceptions
+            return self._hand_over(error)
         finally:
             elsewhere = statistics.extraction_seconds + statistics.inference_seconds - accounted
             statistics.other_seconds += perf_counter() - started - elsewhere
@@ -122,6 +122,7 @@ class LearnedBrancher(Branchrule):  # type: ignore[misc]  # PySCIPOpt has no com
         if not self._begun:
             self._begin()
         if self._skip is not None and self._skip():
+            self._check_modes()
             statistics.passes += 1
             return _DID_NOT_RUN
         began = perf_counter()
@@ -151,8 +152,11 @@ class LearnedBrancher(Branchrule):  # type: ignore[misc]  # PySCIPOpt has no com
         if policy.needs_path:
             began = perf_counter()
             try:
-                self._paths.keep(state, children, policy.remember(state, path, choice))
+                memory = policy.remember(state, path, choice)
+                self._check_modes()
+                self._paths.keep(state, children, memory)
             except Exception as error:
+                search.leave_modes()
                 self._report(error, "its descendants will not see this decision")
             finally:
                 statistics.inference_seconds += perf_counter() - began
@@ -174,12 +178,13 @@ class LearnedBrancher(Branchrule):  # type: ignore[misc]  # PySCIPOpt has no com
 
     def _take_policy(self) -> None:
         """A policy may serve several models, one after the other: what it said of the last one stays with that model's brancher."""
-        with suppress(TypeError):  # an object that cannot be referred to weakly
+        last = None
+        with suppress(TypeError):  # an object that has no hash, or cannot be referred to weakly
             last = _asked_by.get(self.policy)
-            previous = last() if last is not None else None
-            if previous is not None and previous is not self:
-                previous.statistics.settle()
             _asked_by[self.policy] = weakref.ref(self)
+        previous = last() if last is not None else None
+        if previous is not None and previous is not self:
+            previous.statistics.settle()
         self.statistics.reporter = getattr(self.policy, "report", dict)
 
     def _check_search(self, state: BranchState) -> None:
@@ -187,16 +192,20 @@ class LearnedBrancher(Branchrule):  # type: ignore[misc]  # PySCIPOpt has no com
         search = self._search
         if not search.solving:
             raise PolicyError("the policy took SCIP out of its solving stage")
-        if search.leave_probing():
-            raise PolicyError("the policy left SCIP in probing mode")
+        self._check_modes()
         if search.focus != state.node.number:
             raise PolicyError("the policy changed SCIP's focus node")
         if search.n_children > 0:
             raise PolicyError("the policy branched by itself")
 
+    def _check_modes(self) -> None:
+        """Raise where the policy left SCIP in a mode in which no rule may branch; the mode is ended."""
+        if mode := self._search.leave_modes():
+            raise PolicyError(f"the policy left SCIP in {mode} mode")
+
     # ---- failures ------------------------------------------------------------------------------------------------
 
-    def _hand_over(self, error: Exception) -> dict[str, Any]:
+    def _hand_over(self, error: BaseException) -> dict[str, Any]:
         self.statistics.fallbacks += 1
         # Whoever listens to the log may fail too.
         with suppress(Exception):
@@ -208,7 +217,7 @@ class LearnedBrancher(Branchrule):  # type: ignore[misc]  # PySCIPOpt has no com
         try:
             if not self._search.solving:
                 return _DID_NOT_RUN
-            self._search.leave_probing()
+            self._search.leave_modes()
             if self._search.n_children == 0:
                 return _DID_NOT_RUN
             if not self._branched:
@@ -220,7 +229,7 @@ class LearnedBrancher(Branchrule):  # type: ignore[misc]  # PySCIPOpt has no com
         except RuntimeError:
             return _DID_NOT_RUN
 
-    def _report(self, error: Exception, consequence: str) -> None:
+    def _report(self, error: BaseException, consequence: str) -> None:
         """Say the first failure of a solve aloud; keep its exception for ``strict``."""
         if self.error is not None:
             return
@@ -234,7 +243,7 @@ class LearnedBrancher(Branchrule):  # type: ignore[misc]  # PySCIPOpt has no com
         )
 
 
-def _without_frames(error: Exception) -> Exception:
+def _without_frames(error: BaseException) -> BaseException:
     """The same exception with its traceback as a note: frames hold their local variables, and with them the model."""
     error.add_note("In the solve:\n" + "".join(traceback.format_exception(error)).rstrip())
     links: list[BaseException | None] = [error]
@@ -293,17 +302,27 @@ def optimize(model: Model) -> None:
     Other threads run meanwhile, up to the callbacks. Ctrl-C stops a solve in the main thread. Elsewhere SCIP is kept from catching it:
     its handler is the whole process's, and solves that overlap would leave it in place for good.
     """
-    if threading.current_thread() is threading.main_thread():
-        model.optimizeNogil()
-    else:
-        catching = model.getParam(_CATCH_CTRL_C)
-        model.setParam(_CATCH_CTRL_C, False)
-        try:
-            model.optimizeNogil()
-        finally:
-            model.setParam(_CATCH_CTRL_C, catching)
+    try:
+        _optimize(model)
+    except Exception as failure:
+        for brancher in _branchers.get(model, ()):
+            if brancher.error is not None:  # the likely cause, which SCIP's message does not tell
+                raise failure from brancher.error
+        raise
     for brancher in _branchers.get(model, ()):
         if brancher.strict and brancher.error is not None:
             # A raised exception holds the frames it passes, and with them the model: the brancher must not hold it too.
             error, brancher.error = brancher.error, None
             raise error
+
+
+def _optimize(model: Model) -> None:
+    if threading.current_thread() is threading.main_thread():
+        model.optimizeNogil()
+        return
+    catching = model.getParam(_CATCH_CTRL_C)
+    model.setParam(_CATCH_CTRL_C, False)
+    try:
+        model.optimizeNogil()
+    finally:
+        model.setParam(_CATCH_CTRL_C, catching)

@@ -142,7 +142,7 @@ class EcoleEpisode:
     """What the environment's reward function gave: the offset of ``reset``, then one entry a step."""
     information: Any
     """What its information function gave last."""
-    error: Exception | None
+    error: BaseException | None
     """The policy's first exception."""
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ._scip import Search
 from .policy import PathStep, Policy, PolicyError, PolicyWrapper, best_candidate
-from .state import BranchState, variable_column_names
+from .state import BranchState
 
 if TYPE_CHECKING:
     from pyscipopt import Model
@@ -34,8 +34,6 @@ FIRST_REST = 512
 """Nodes that go to SCIP's rule after the first hand-over; twice as many after each further one."""
 MOST_PENDING = 4096
 """Decisions whose children are waited for. A search that jumps about leaves the oldest unseen."""
-
-_VALUE = variable_column_names().index("solution_value")
 
 
 class Comparison:
@@ -113,8 +111,8 @@ class GuardedPolicy(PolicyWrapper):
         self._last_mean = 0.0
         self._resting = 0
         self._run = 0
-        # By node: LP objective, variable, its LP value, promises down and up.
-        self._pending: dict[int, tuple[float, int, float, tuple[float, float]]] = {}
+        self._pending: dict[int, tuple[float, tuple[float, float]]] = {}
+        """By node: LP objective, promises down and up."""
 
     def begin(self, model: Model) -> None:
         """Forget the last solve."""
@@ -143,9 +141,8 @@ class GuardedPolicy(PolicyWrapper):
             self._run = node.run
             self._pending.clear()
         decision = self._pending.get(search.parent)
-        if decision is not None:
-            objective, variable, value, promises = decision
-            entered = 0 if state.variable_features[variable, _VALUE] < value else 1
+        if decision is not None and (entered := search.entered) >= 0:
+            objective, promises = decision
             self._comparison.add(node.lp_objective - objective, promises[entered])
             if self._comparison.behind:
                 self._hand_over()
@@ -169,15 +166,14 @@ class GuardedPolicy(PolicyWrapper):
     def _note(self, state: BranchState, scores: NDArray[np.floating], promise: tuple[float, float]) -> None:
         node = state.node
         try:
-            best = best_candidate(scores, len(state.candidates))
+            best_candidate(scores, len(state.candidates))
         except PolicyError:
             return  # the brancher says what is wrong
         if not isfinite(node.lp_objective):
             return
-        variable = int(state.candidates[best])
         most = max(node.primal_bound - node.lp_objective, 0.0) if node.primal_bound < inf else inf
         promises = (min(promise[0], most), min(promise[1], most))
-        self._pending[node.number] = (node.lp_objective, variable, float(state.variable_features[variable, _VALUE]), promises)
+        self._pending[node.number] = (node.lp_objective, promises)
         if len(self._pending) > MOST_PENDING:
             del self._pending[next(iter(self._pending))]
 

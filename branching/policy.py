@@ -49,7 +49,12 @@ class Policy(Protocol):
     """Whether ``score`` reads ``path`` or ``remember`` has an effect. False saves both: ``path`` is then empty."""
 
     def begin(self, model: Model) -> None:
-        """Called once before the first decision of a solve, after presolving."""
+        """Called once before the first decision of a solve, after presolving.
+
+        Args:
+            model: what is solved. Keep ``weakref.ref(model)`` of it, if anything: a model that its own policy refers to is
+                never freed.
+        """
 
     @abstractmethod
     def score(self, state: BranchState, path: Sequence[PathStep]) -> NDArray[np.floating] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 
 __all__ = ["BrancherStatistics"]
@@ -33,8 +34,10 @@ class BrancherStatistics:
         return dict(self.reporter())
 
     def settle(self) -> None:
-        """Keep what the policy says now: it goes on to another model's solve."""
-        report = self.policy
+        """Keep what the policy says now: it goes on to another model's solve, which what it fails to say shall not spoil."""
+        report: dict[str, float | str] = {}
+        with suppress(Exception):
+            report = self.policy
         self.reporter = lambda: report
 
     @property

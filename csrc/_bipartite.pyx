@@ -128,12 +128,16 @@ cdef class BipartiteBuffer:
         graph.n_lp_rows = scip_api.SCIPgetNLPRows(scip)
         graph.infinity = scip_api.SCIPinfinity(scip)
         graph.objective_norm = scip_api.SCIPgetObjNorm(scip)
-        graph.keys = <revi_row_key*> self.room("keys", graph.n_lp_rows, sizeof(revi_row_key), np.uint8)
-        with nogil:
-            revi_lp_read_keys(graph, scip)
-        if graph.n_edges >= 2**31:
-            raise RuntimeError(f"the LP has {graph.n_edges} edges, more than 32-bit places can count")
-        self.make_room()
+        try:
+            graph.keys = <revi_row_key*> self.room("keys", graph.n_lp_rows, sizeof(revi_row_key), np.uint8)
+            with nogil:
+                revi_lp_read_keys(graph, scip)
+            if graph.n_edges >= 2**31:
+                raise RuntimeError(f"the LP has {graph.n_edges} edges, more than 32-bit places can count")
+            self.make_room()
+        except BaseException:
+            graph.n_variables = -1  # what is there is not of so many variables: the next reading must not compare with it
+            raise
         with nogil:
             revi_lp_read_structure(graph, scip)
         self.structure_id += 1

@@ -82,7 +82,12 @@ cdef class Search:
     @property
     def solving(self):
         """Whether the model lives and is in SCIP's solving stage."""
-        return self.handle.model() is not None and scip_api.SCIPgetStage(self.handle.pointer) == REVI_STAGE_SOLVING
+        cdef SCIP* scip
+        try:
+            scip = self.handle.get()
+        except RuntimeError:
+            return False
+        return scip_api.SCIPgetStage(scip) == REVI_STAGE_SOLVING
 
     @property
     def stopped(self):
@@ -106,6 +111,19 @@ cdef class Search:
         """Number of the focus node's parent; -1 at the root."""
         cdef SCIP_NODE* node = scip_api.SCIPgetFocusNode(self.handle.solving("parent"))
         return _number(scip_api.SCIPnodeGetParent(node)) if node != NULL else -1
+
+    @property
+    def entered(self):
+        """Which child of its parent the focus node is: 0 down, 1 up; -1 at the root and where it was not branched like that."""
+        cdef SCIP_NODE* node = scip_api.SCIPgetFocusNode(self.handle.solving("entered"))
+        cdef SCIP_VAR* variable
+        cdef double bound
+        cdef int upper, n = 0
+        if node != NULL:
+            scip_api.SCIPnodeGetParentBranchings(node, &variable, &bound, &upper, &n, 1)
+        if n != 1:
+            return -1
+        return 0 if upper else 1
 
     @property
     def n_children(self):
@@ -174,13 +192,20 @@ cdef class Search:
         cdef SCIP_NODE* child = NULL
         _check(scip_api.SCIPcreateChild(scip, &child, 0.0, scip_api.SCIPgetLocalTransEstimate(scip)), "SCIPcreateChild")
 
-    def leave_probing(self):
-        """End SCIP's probing mode where somebody left it on; tells whether it was on."""
-        cdef SCIP* scip = self.handle.solving("leave_probing()")
-        if not scip_api.SCIPinProbing(scip):
-            return False
-        _check(scip_api.SCIPendProbing(scip), "SCIPendProbing")
-        return True
+    def leave_modes(self):
+        """End the modes of SCIP in which nobody may branch, where somebody left one on.
+
+        Returns:
+            The mode's name, "probing" or "diving"; "" where none was on.
+        """
+        cdef SCIP* scip = self.handle.solving("leave_modes()")
+        if scip_api.SCIPinProbing(scip):
+            _check(scip_api.SCIPendProbing(scip), "SCIPendProbing")
+            return "probing"
+        if scip_api.SCIPinDive(scip):
+            _check(scip_api.SCIPendDive(scip), "SCIPendDive")
+            return "diving"
+        return ""
 
     def pseudocost_promise(self):
         """What SCIP's pseudocosts promise where they choose: the gains in the dual bound, down and up, of the LP candidate with

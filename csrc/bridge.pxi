@@ -40,12 +40,12 @@ cdef class _Handle:
     cdef object model
 
     def __init__(self, model):
-        capsule = model.to_ptr(give_ownership=False)
-        self.pointer = <SCIP*> PyCapsule_GetPointer(capsule, "scip")
         self.model = PyWeakref_NewRef(model, None)
+        self.pointer = _pointer(model)
 
     cdef SCIP* get(self) except NULL:
-        if self.model() is None:
+        model = self.model()
+        if model is None or _pointer(model) != self.pointer:
             raise RuntimeError("the model was freed")
         return self.pointer
 
@@ -55,6 +55,15 @@ cdef class _Handle:
         if stage != REVI_STAGE_SOLVING:
             raise RuntimeError(f"{what} needs SCIP's solving stage; the model is in stage {stage}")
         return scip
+
+
+cdef SCIP* _pointer(model) except NULL:
+    """SCIP's pointer of a model."""
+    try:
+        capsule = model.to_ptr(give_ownership=False)
+    except ValueError:  # Model.free() leaves the object without SCIP, and no capsule holds NULL
+        raise RuntimeError("the model was freed") from None
+    return <SCIP*> PyCapsule_GetPointer(capsule, "scip")
 
 
 cdef int _check(int code, str what) except -1:

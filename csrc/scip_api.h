@@ -105,6 +105,7 @@ typedef int revi_event_hook(SCIP *, SCIP_EVENTHDLR *); /* SCIP_DECL_EVENTINIT an
     X(SCIP_NODE *, SCIPnodeGetParent, (SCIP_NODE *))                                                            \
     X(long long, SCIPnodeGetNumber, (SCIP_NODE *))                                                              \
     X(int, SCIPnodeGetDepth, (SCIP_NODE *))                                                                     \
+    X(void, SCIPnodeGetParentBranchings, (SCIP_NODE *, SCIP_VAR **, double *, int *, int *, int))               \
     X(int, SCIPnodeGetType, (SCIP_NODE *))                                                                      \
     X(double, SCIPnodeGetLowerbound, (SCIP_NODE *))                                                             \
     X(int, SCIPgetOpenNodesData,                                                                                \
@@ -115,6 +116,8 @@ typedef int revi_event_hook(SCIP *, SCIP_EVENTHDLR *); /* SCIP_DECL_EVENTINIT an
     X(double, SCIPgetLocalTransEstimate, (SCIP *))                                                              \
     X(unsigned int, SCIPinProbing, (SCIP *))                                                                    \
     X(int, SCIPendProbing, (SCIP *))                                                                            \
+    X(unsigned int, SCIPinDive, (SCIP *))                                                                       \
+    X(int, SCIPendDive, (SCIP *))                                                                               \
     X(int, SCIPstartStrongbranch, (SCIP *, unsigned int))                                                       \
     X(int, SCIPendStrongbranch, (SCIP *))                                                                       \
     X(int, SCIPgetVarStrongbranchFrac,                                                                          \

@@ -102,6 +102,7 @@ cdef extern from "scip_api.h" nogil:
         SCIP_NODE* (*SCIPnodeGetParent)(SCIP_NODE*) noexcept nogil
         long long (*SCIPnodeGetNumber)(SCIP_NODE*) noexcept nogil
         int (*SCIPnodeGetDepth)(SCIP_NODE*) noexcept nogil
+        void (*SCIPnodeGetParentBranchings)(SCIP_NODE*, SCIP_VAR**, double*, int*, int*, int) noexcept nogil
         int (*SCIPnodeGetType)(SCIP_NODE*) noexcept nogil
         double (*SCIPnodeGetLowerbound)(SCIP_NODE*) noexcept nogil
         int (*SCIPgetOpenNodesData)(
@@ -111,6 +112,8 @@ cdef extern from "scip_api.h" nogil:
         int (*SCIPbranchVar)(SCIP*, SCIP_VAR*, SCIP_NODE**, SCIP_NODE**, SCIP_NODE**) noexcept nogil
         unsigned int (*SCIPinProbing)(SCIP*) noexcept nogil
         int (*SCIPendProbing)(SCIP*) noexcept nogil
+        unsigned int (*SCIPinDive)(SCIP*) noexcept nogil
+        int (*SCIPendDive)(SCIP*) noexcept nogil
         int (*SCIPstartStrongbranch)(SCIP*, unsigned int) noexcept nogil
         int (*SCIPendStrongbranch)(SCIP*) noexcept nogil
         int (*SCIPgetVarStrongbranchFrac)(

@@ -21,7 +21,7 @@ from revibranch.branching.settings import apply_settings
 from revibranch.branching.state import BranchState
 
 from .models import INSTANCES, knapsack, read
-from .policies import KnowsItsModel, MostFractional, RaisesAtRandom, Recorder
+from .policies import MostFractional, RaisesAtRandom, Recorder
 
 
 def tree(seed: int = 3) -> Model:
@@ -148,49 +148,6 @@ def test_failure_in_remember_leaves_the_branching_valid() -> None:
     assert model.getObjVal() == pytest.approx(solved_without_plugin())
     assert isinstance(brancher.error, KeyError)
     assert brancher.statistics.decisions > 0
-
-
-class Meddles(KnowsItsModel):
-    """Does to SCIP inside ``score`` what a policy must not do."""
-
-    def __init__(self, what: str) -> None:
-        self.what = what
-        self.calls = 0
-
-    def score(self, state: BranchState, path: Sequence[PathStep]) -> NDArray[np.floating]:
-        self.calls += 1
-        model = self.model
-        if self.calls in (2, 4):
-            if self.what == "probing":
-                model.startProbing()
-            elif self.what == "branches":
-                model.branchVar(model.getVars(transformed=True)[state.candidates[0]])
-            elif self.what == "interrupts":
-                model.interruptSolve()
-        return super().score(state, path)
-
-
-@pytest.mark.parametrize("what", ["probing", "branches"])
-def test_meddling_policy_is_contained(what: str) -> None:
-    model = tree()
-    brancher = attach(model, Meddles(what))
-    optimize(model)
-    assert model.getStatus() == "optimal"
-    assert model.getObjVal() == pytest.approx(solved_without_plugin())
-    assert brancher.statistics.decisions > 0
-    if what == "probing":
-        assert brancher.statistics.fallbacks == 2
-    else:  # a policy that grows the tree by itself loses the rest of the solve
-        assert brancher.statistics.fallbacks > 2
-        assert brancher.statistics.decisions == 1
-
-
-def test_interrupt_keeps_the_incumbent() -> None:
-    model = tree()
-    attach(model, Meddles("interrupts"))
-    optimize(model)
-    assert model.getStatus() == "userinterrupt"
-    assert model.getNSols() > 0
 
 
 def test_keyboard_interrupt_in_a_policy_stops_the_solve_like_ctrl_c() -> None:
