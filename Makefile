@@ -20,6 +20,9 @@ sources := pyproject.toml constraints.txt meson.build csrc/meson.build
 build_tools := meson-python meson ninja cython numpy
 demo_problem := tests/data/demo/setcover-400x750-s1.lp.gz
 
+# Tests share out the cores, up to four: each process holds torch.
+pytest := python -m pytest --numprocesses logical --maxprocesses 4 --dist worksteal
+
 # A second environment: SCIP 9 below the same sources, and no torch. $(venv) without the learner's tests.
 scip9 := $(venv)-scip9
 scip9_tests := tests/branching tests/instances tests/benchmarks tests/cli tests/test_correctness.py
@@ -51,10 +54,10 @@ demo: $(stamp) ## solve a set cover with the shipped policy, beside SCIP's own r
 	revibranch solve $(demo_problem) --settings clean --against scip:default --against scip:pscost
 
 test: $(stamp) ## run the fast tests
-	python -m pytest
+	$(pytest)
 
 test-scip9: $(scip9)/.installed ## run the fast tests of the solver's side with SCIP 9 and without torch
-	python -m pytest $(scip9_tests)
+	$(pytest) $(scip9_tests)
 
 # Built before the tests, since compilers are not to run under the sanitizers.
 test-asan: $(asan)/.installed ## run the tests of the native code under the address and undefined-behaviour sanitizers
@@ -63,7 +66,7 @@ test-asan: $(asan)/.installed ## run the tests of the native code under the addr
 	$(asan_run) python -m pytest $(asan_tests)
 
 test-all: $(stamp) $(peers_stamp) test-scip9 ## run all tests: trainings, comparisons with peers, SCIP 9
-	python -m pytest -m ''
+	$(pytest) -m ''
 
 lint: $(stamp) build/typing/revibranch ## check style, formatting and types
 	ruff check .
