@@ -15,6 +15,7 @@ import click
 
 from .comparison import Comparison, compare
 from .policies import scip_rule
+from .report_tables import limit_mark
 from .rows import RunRow
 from .statistics import METRICS, summarize
 from .store import StoreError, read_rows
@@ -103,17 +104,21 @@ def _cells(rows: Sequence[RunRow], goal: Goal) -> Iterator[str]:
 
 
 def _fastest(rows: Sequence[RunRow]) -> str:
-    """Of SCIP's rules, the one with the least mean of seconds."""
-    means = {summary.policy: summary.estimates["seconds"].mean for summary in summarize(rows) if scip_rule(summary.policy) is not None}
+    """Of SCIP's rules, the one with the least mean of seconds; of those that did all the runs, for only their means compare."""
+    means = {
+        summary.policy: summary.estimates["seconds"].mean
+        for summary in summarize(rows)
+        if scip_rule(summary.policy) is not None and not summary.errors and not summary.missing
+    }
+    if not means:
+        raise click.ClickException(f"none of SCIP's rules did all the runs on the likes of {rows[0].instance}")
     return min(means, key=lambda rule: means[rule])
 
 
 def _cell(result: Comparison, goal: float | None) -> str:
     if result.ratio is None:
         return "-"
-    # A run at the time limit of either side makes the ratio a bound.
-    bound = "≥ " if result.policy_limits else "≤ " if result.baseline_limits else ""
-    text = f"{bound}{result.ratio:.2f}"
+    text = f"{limit_mark(result)}{result.ratio:.2f}"
     if result.low is not None and result.high is not None:
         text += f" \\[{result.low:.2f}, {result.high:.2f}\\]"
     if goal is None:

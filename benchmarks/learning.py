@@ -22,7 +22,7 @@ import click
 import numpy as np
 
 from ..gnn.training.recipe import load_recipe
-from ..gnn.training.run_folder import STATE_NAME
+from ..gnn.training.run_folder import RECIPE_NAME, STATE_NAME, recipe_text
 from ..instances.files import resolve_all
 from .evaluate import evaluated, list_jobs
 from .page import document
@@ -84,6 +84,8 @@ def main(
     unknown = [name for name in only if name not in variants]
     if unknown:
         raise click.UsageError(f"unknown variants {', '.join(unknown)}; known are {', '.join(variants)}")
+    if fixed := [change for change in changes if change.partition("=")[0].strip() in ("seed", "name")]:
+        raise click.UsageError(f"--set {fixed[0]}: seeds and names are the study's own")
     chosen = [name for name in variants if not only or name in only]
     runs = {(name, seed): out / f"{name.replace(' ', '-')}-s{seed}" for name in chosen for seed in range(seeds)}
     _train(recipe, {runs[name, seed]: (f"seed={seed}", *changes, *variants[name]) for name, seed in runs}, workers)
@@ -94,14 +96,17 @@ def main(
     except StoreError as error:  # trainings that were done anew, for one
         raise click.ClickException(str(error)) from error
     click.echo(_curves(runs))
+    baseline = "revibranch" if "revibranch" in chosen else chosen[0]
     for spec in instances:
-        prefix = spec.rpartition(":")[0].replace(":", "-")
-        part = [row for row in relabelled(rows, checkpoints, seeds) if row.instance.startswith(f"{prefix}-")]
-        click.echo(f"\n# {prefix}\n\n{document(build_report(part, baseline='revibranch', illustrated=False), 'markdown')}")
+        names = {source.name for source in resolve_all([spec])}
+        part = [row for row in relabelled(rows, checkpoints, seeds) if row.instance in names]
+        click.echo(f"\n# {spec}\n\n{document(build_report(part, baseline=baseline, illustrated=False), 'markdown')}")
 
 
 def _train(recipe: Path, runs: Mapping[Path, Sequence[str]], workers: int) -> None:
     """A process for each training, one thread each."""
+    for folder, changes in runs.items():
+        _require(recipe, folder, changes)
     waiting = deque((folder, changes) for folder, changes in runs.items() if not _checkpoint(recipe, folder).exists())
     running: list[tuple[Path, subprocess.Popen[bytes]]] = []
     while waiting or running:
@@ -120,6 +125,13 @@ def _train(recipe: Path, runs: Mapping[Path, Sequence[str]], workers: int) -> No
                     raise click.ClickException(f"training {folder} failed: see {folder / 'output.txt'}")
                 click.echo(f"trained {folder}", err=True)
         sleep(0.5)
+
+
+def _require(recipe: Path, folder: Path, changes: Sequence[str]) -> None:
+    """See that what a folder holds already was trained by this recipe with these changes."""
+    kept = folder / RECIPE_NAME
+    if kept.exists() and kept.read_text(encoding="utf-8") != recipe_text(recipe, changes):
+        raise click.ClickException(f"{folder} holds a training of another recipe or with other --set options: choose another --out")
 
 
 def _checkpoint(recipe: Path, folder: Path) -> Path:
@@ -144,8 +156,9 @@ def _curves(runs: Mapping[tuple[str, int], Path]) -> str:
     curves: dict[str, dict[int, list[float]]] = {}
     for (name, _), folder in runs.items():
         lines = [json.loads(line) for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()]
-        points = [(line["decisions"], line["nodes"]) for line in lines if line["kind"] == "validation"]
-        for place, (_, nodes) in enumerate(points):
+        # One that was done anew after a crash is written twice.
+        points = {line["decisions"]: line["nodes"] for line in lines if line["kind"] == "validation"}
+        for place, nodes in enumerate(points.values()):
             curves.setdefault(name, {}).setdefault(place, []).append(nodes)
     width = max(len(points) for points in curves.values())
     head = f"| variant | {' | '.join(str(place + 1) for place in range(width))} |\n| --- |{' ---: |' * width}"

@@ -13,7 +13,7 @@ from .rows import RunRow
 from .statistics import METRICS, PolicySummary, summarize, unbranched
 from .tables import Cell, Table, number
 
-__all__ = ["error_table", "paired_table", "summary_table"]
+__all__ = ["error_table", "limit_mark", "paired_table", "summary_table"]
 
 _PAIRED = ("nodes", "fair_nodes", "all_lp_iterations", "seconds")
 
@@ -117,8 +117,7 @@ def paired_table(rows: Sequence[RunRow], policies: Sequence[str], baseline: str)
 def _comparison_cells(result: Comparison) -> tuple[Cell, Cell]:
     if result.ratio is None:
         return Cell("-"), Cell("-")
-    mark = {(True, False): "≥ ", (False, True): "≤ ", (True, True): "† "}.get((result.policy_limits > 0, result.baseline_limits > 0), "")
-    text, p_value = mark + _ratio(result.ratio), Cell(_p_value(result.p_value))
+    text, p_value = limit_mark(result) + _ratio(result.ratio), Cell(_p_value(result.p_value))
     if result.low is None or result.high is None:
         return Cell(text), p_value
     # A verdict needs both the interval and the test (with few instances the interval alone promises too much), and runs at
@@ -130,6 +129,11 @@ def _comparison_cells(result: Comparison) -> tuple[Cell, Cell]:
     elif certain and result.low > 1.0 and not result.baseline_limits:
         verdict = "worse"
     return Cell(text, verdict=verdict, detail=f"[{_ratio(result.low)}, {_ratio(result.high)}]"), p_value
+
+
+def limit_mark(result: Comparison) -> str:
+    """What stands before a ratio that runs at a limit have a part in: "≥ " or "≤ " where it is a bound, "† " where both sides had some."""
+    return {(True, False): "≥ ", (False, True): "≤ ", (True, True): "† "}.get((result.policy_limits > 0, result.baseline_limits > 0), "")
 
 
 def _ratio(value: float) -> str:

@@ -40,8 +40,8 @@ class StrongBranching:
 def strong_branching(model: Model, *, iteration_limit: int = -1) -> StrongBranching:
     """Scores of all LP candidates by full strong branching (Applegate et al. 1995), two LPs a candidate.
 
-    To be called inside ``Policy.score``. SCIP's state stays as it was, its pseudocosts and its counts of
-    strong branching included.
+    To be called inside ``Policy.score``. SCIP's pseudocosts and its counts of strong branching stay as they were; the LP's basis
+    may not, so that degenerate LPs of later nodes may come out at another of their optima.
 
     Args:
         model: the model that is being solved.

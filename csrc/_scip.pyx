@@ -244,7 +244,8 @@ cdef class Search:
             places: places among the candidates of those to try, in this order; None for all.
             patience: stop after so many candidates in a row that do not better the best score so far; -1 for never.
             learning: SCIP keeps what it learns: its counts of strong branching, and conflicts from infeasible children, which it
-                adds once the node is done. Otherwise its state, the counts included, stays as it was.
+                adds once the node is done. Otherwise its counts and pseudocosts stay as they were. (The LP's basis may not:
+                degenerate LPs of later nodes may come out at another of their optima.)
 
         Returns:
             (4, k) float64: score, down gain, up gain, and flags (1: down infeasible, 2: up infeasible, 3: both).

@@ -34,7 +34,7 @@ class Size(tuple[int, ...]):
 class Parameters(BaseModel):
     """A family's parameters beyond its size: all with the literature's defaults, misspelt ones refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 P = TypeVar("P", bound=Parameters)
@@ -45,7 +45,7 @@ class Instance:
     """One generated problem.
 
     Attributes:
-        name: family, size and seed, e.g. ``setcover-500x1000-s0``.
+        name: as of ``Family.instance_name``, e.g. ``setcover-500x1000-s0``.
         family: the family's name.
         size: dimensions.
         seed: the seed it was drawn with.
@@ -113,10 +113,12 @@ class Family(Generic[P]):
         """
         values: dict[str, str] = {}
         for assignment in assignments:
-            name, equals, value = assignment.partition("=")
+            name, equals, value = (part.strip() for part in assignment.partition("="))
             if not equals:
                 raise ValueError(f"a parameter is written NAME=VALUE, not {assignment!r}")
-            values[name.strip()] = value.strip()
+            if name in values:
+                raise ValueError(f"parameter {name} is given twice")
+            values[name] = value
         known = self.parameters.model_fields
         for name in values:
             if name not in known:
@@ -127,6 +129,11 @@ class Family(Generic[P]):
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
             raise ValueError(f"{where + ': ' if where else ''}{first['msg'].removeprefix('Value error, ')}") from None
+
+    def instance_name(self, size: Size, seed: int, parameters: P) -> str:
+        """Family, size, seed, and between them the parameters that are not the literature's: one problem, one name."""
+        special = parameters.model_dump(mode="json", exclude_defaults=True)
+        return "-".join([self.name, str(size), *(f"{key}={special[key]}" for key in sorted(special)), f"s{seed}"])
 
     def generate(self, size: Size | str, seed: int, parameters: P | None = None) -> Instance:
         """Generate one instance; the same arguments give the same instance on any machine.
@@ -147,7 +154,7 @@ class Family(Generic[P]):
         elif not isinstance(parameters, self.parameters):
             raise ValueError(f"{self.name} takes {self.parameters.__name__}, not {type(parameters).__name__}")
         problem = self.draw(size, parameters, Draws((self.number, *size, seed)))
-        return Instance(f"{self.name}-{size}-s{seed}", self.name, size, seed, problem)
+        return Instance(self.instance_name(size, seed, parameters), self.name, size, seed, problem)
 
     def _checked(self, size: Size, text: str) -> Size:
         if len(size) != len(self.dimensions) or any(got < least for got, least in zip(size, self.dimensions.values(), strict=True)):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import families
-from .family import Size
+from .family import MAX_SEED, Size
 from .manifest import MANIFEST_NAME, InstanceError, Manifest
 from .reading import SUFFIXES, ReadingError, instance_name, read_model
 
@@ -54,17 +54,19 @@ class InstanceSource:
 
     @classmethod
     def generated(cls, family_name: str, size: str, seed: int, parameters: Mapping[str, ParameterValue] | None = None) -> InstanceSource:
-        """The instance of a family with this size and seed. Its name tells them, and the parameters where there are any.
+        """The instance of a family with this size, seed and parameters.
 
         Raises:
-            ValueError: the family, size or a parameter is unknown or out of range.
+            ValueError: the family, size, seed or a parameter is unknown or out of range.
         """
         family = families.get(family_name)
         dimensions = family.parse_size(size)
-        family.parameters(**(parameters or {}))
-        given = tuple(sorted((parameters or {}).items()))
-        name = "-".join([family_name, str(dimensions), *(f"{key}={value}" for key, value in given), f"s{seed}"])
-        return cls(name, family_name, size=tuple(dimensions), seed=seed, parameters=given)
+        if not 0 <= seed <= MAX_SEED:
+            raise ValueError(f"seed {seed} is outside 0 .. {MAX_SEED}")
+        given = family.parameters(**(parameters or {}))
+        special = given.model_dump(exclude_defaults=True)
+        name = family.instance_name(dimensions, seed, given)
+        return cls(name, family_name, size=tuple(dimensions), seed=seed, parameters=tuple(sorted(special.items())))
 
     def load(self) -> Model:
         """Build or read a silent model.
@@ -131,10 +133,22 @@ def resolve_all(specs: Sequence[str | Path]) -> list[InstanceSource]:
     for source in found:
         by_origin.setdefault((source.path is None, source.name if source.path is None else str(Path(source.path).resolve())), source)
     unique = list(by_origin.values())
+    for source in unique:
+        if source.path is not None and not _is_text(source.path):
+            raise InstanceError(f"{source.path!r}: a file's name must be valid UTF-8, for it goes into results")
     for longer_name in (_file_name, _path_name):
         counts = Counter(source.name for source in unique)
         unique = [longer_name(source) if counts[source.name] > 1 else source for source in unique]
     return unique
+
+
+def _is_text(name: str) -> bool:
+    """Whether a name can be written as UTF-8; bytes that could not be read as such are lone surrogates in it."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def parse_seeds(text: str) -> list[int]:
@@ -164,13 +178,13 @@ def _resolve_one(spec: str) -> Iterable[InstanceSource]:
         return _from_folder(path)
     if path.is_file():
         return _from_manifest(path) if path.suffix == ".json" else _from_files([path])
-    if (match := _FAMILY_SPEC.fullmatch(spec)) is not None:
-        return _from_family(match["family"], match["size"], match["seeds"], match["parameters"])
-    if glob.has_magic(spec):
+    if glob.has_magic(spec):  # before families, which have no such signs
         paths = [Path(name) for name in glob.glob(spec, recursive=True) if _is_instance(name)]
         if not paths:
             raise InstanceError(f"no instance file matches {spec!r}")
         return _from_files(paths)
+    if (match := _FAMILY_SPEC.fullmatch(spec)) is not None:
+        return _from_family(match["family"], match["size"], match["seeds"], match["parameters"])
     if spec in families.names():
         family = families.get(spec)
         raise InstanceError(f"{spec} is a family: name size and seeds too, e.g. {spec}:{family.default_size}:0-19")

@@ -10,11 +10,13 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any, Literal, get_args
+
+from pydantic import ValidationError
 
 from ..branching.files import write_atomically
 from . import families
@@ -51,7 +53,7 @@ class InstanceSet:
 
     def instance_name(self, seed: int) -> str:
         """Name of the instance with this seed."""
-        return f"{self.family}-{self.size}-s{seed}"
+        return families.get(self.family).instance_name(self.size, seed, self.parameters)
 
     def file_name(self, seed: int) -> str:
         """Name of the file with this seed."""
@@ -126,6 +128,8 @@ def _opened(wanted: InstanceSet, folder: Path) -> Manifest:
     if not path.exists():
         return fresh
     there = Manifest.read(path)
+    with suppress(ValidationError):  # parameters that came later have their defaults in older manifests
+        there.parameters = type(wanted.parameters)(**there.parameters).model_dump(mode="json")
     for label in ("family", "size", "parameters", "version"):
         old, new = getattr(there, label), getattr(fresh, label)
         if old != new:

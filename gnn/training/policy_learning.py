@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..network import BranchingNetwork
+from .exploration import Exploration
 from .losses import Candidates
 from .reinforcement_recipe import LearningSettings
 from .replay import Draw
@@ -37,19 +39,22 @@ def policy_loss(
     network: BranchingNetwork,
     draws: Sequence[Draw],
     settings: LearningSettings,
+    exploration: Exploration,
     *,
     critic: BranchingNetwork | None = None,
     initial: BranchingNetwork | None = None,
 ) -> PolicyLoss:
     """Loss of today's policy on a round's decisions.
 
-    Without a critic it is REINFORCE with returns standardised over the batch. With one, a decision's advantage is what the
+    The policy is what explores: candidates are drawn from it, at its temperature and with its epsilon, and its probabilities are what
+    learns. Without a critic it is REINFORCE with returns standardised over the batch. With one, a decision's advantage is what the
     critic expected, log2 of the return averaged over the policy's candidates, minus what came.
 
     Args:
-        network: today's policy; its scores are logits.
+        network: today's; its scores are logits.
         draws: decisions with their targets, which hold the whole return.
         settings: of the recipe.
+        exploration: with which the decisions were drawn; of a temperature above 0.
         critic: a network with classes.
         initial: the policy that today's is pulled back to.
     """
@@ -57,8 +62,7 @@ def policy_loss(
     queries = collate_decisions({draw.stored.number: draw.stored for draw in draws}, keys, network.config.history_length)
     candidates = queries.candidates
     chosen = candidates.first + queries.choices[: len(keys)]
-    scores = queries.scores(network)
-    log_shares = candidates.padded(scores, -torch.inf).log_softmax(1)
+    log_shares = log_choice_shares(queries.scores(network), candidates, exploration)
     taken = log_shares[torch.arange(len(keys)), queries.choices[: len(keys)]]
     entropies = entropy(log_shares)
     returns = torch.from_numpy(np.concatenate([_returns(draw) for draw in draws])).float()
@@ -77,10 +81,27 @@ def policy_loss(
     loss = clipped_policy_gradient(taken, before, advantages, settings.ratio_clip) - settings.entropy * entropies
     if initial is not None and settings.pull > 0.0:
         with torch.no_grad():
-            anchor = candidates.padded(queries.scores(initial), -torch.inf).log_softmax(1)
+            anchor = log_choice_shares(queries.scores(initial), candidates, exploration)
         loss = loss + settings.pull * divergence(anchor, log_shares, candidates)
     critic_losses = hl_gauss(logits[chosen], goal, critic.config.highest, settings.sigma)
     return PolicyLoss(loss.mean(), critic_losses.mean(), float((values[chosen] - goal).mean()), float(entropies.mean().detach()))
+
+
+def log_choice_shares(scores: Tensor, candidates: Candidates, exploration: Exploration) -> Tensor:
+    """Logarithms of ``exploration.choice_shares``, to be differentiated: (B, longest), -inf where there is no candidate.
+
+    Args:
+        scores: (k,).
+        candidates: whose they are.
+        exploration: of a temperature above 0.
+    """
+    log_shares = candidates.padded(scores / exploration.temperature, -torch.inf).log_softmax(1)
+    if not exploration.epsilon:
+        return log_shares
+    counts = candidates.batch.bincount(minlength=candidates.n_nodes)[:, None]
+    even = torch.full_like(log_shares, math.log(exploration.epsilon)) - counts.to(log_shares.dtype).log()
+    mixed = torch.logaddexp(log_shares + math.log1p(-exploration.epsilon), even) if exploration.epsilon < 1.0 else even
+    return torch.where(log_shares == -torch.inf, log_shares, mixed)
 
 
 def divergence(anchor: Tensor, log_shares: Tensor, candidates: Candidates) -> Tensor:

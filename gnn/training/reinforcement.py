@@ -155,7 +155,7 @@ class Reinforcement:
         if not self.learner.on_policy:
             learned = self._learn_values(fresh)
         elif not at_random:
-            learned = self._learn_policy(fresh)
+            learned = self._learn_policy(fresh, tasks[0].exploration)
         state.round += 1
         self._report([result for _, result in sorted(results.items())], learned, rolled - began, monotonic() - rolled)
 
@@ -277,7 +277,7 @@ class Reinforcement:
                 state.copy_target()
         return learned
 
-    def _learn_policy(self, fresh: Sequence[Stored]) -> Learned:
+    def _learn_policy(self, fresh: Sequence[Stored], exploration: Exploration) -> Learned:
         state, settings = self.state, self.recipe.learning
         learned = Learned()
         state.acting = None
@@ -285,7 +285,7 @@ class Reinforcement:
         for turn in range(settings.passes):
             random = np.random.default_rng((self.recipe.seed, _SEED_ORDER, state.round, turn))
             for draws in _passes(fresh, random, settings.batch, settings.paths_per_episode):
-                result = policy_loss(state.network, draws, settings, critic=state.critic, initial=state.initial)
+                result = policy_loss(state.network, draws, settings, exploration, critic=state.critic, initial=state.initial)
                 # The critic alone learns first: advantages against a random critic would undo the initial policy.
                 if state.round > 0 or state.critic is None:
                     self._descend(state.network, state.optimiser, result.loss)

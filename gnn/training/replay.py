@@ -106,8 +106,9 @@ class Replay:
     def draw(self, random: np.random.Generator, decisions: int) -> list[Draw]:
         """Draw units until they hold so many decisions, if there are so many.
 
-        A unit is drawn evenly or by its priority, and brings other units of its episode along, evenly drawn; so far every
-        decision is as likely as every other. No unit comes twice.
+        A unit is drawn evenly or by its priority, and brings up to ``paths_per_episode`` - 1 others of its episode along, evenly
+        drawn, whose graphs are at hand then. So episodes of fewer units than that come up the less often, in proportion: an
+        episode of one unit, with 8 paths an episode, an eighth as often as evenness would have it. No unit comes twice.
         """
         taken: dict[int, set[int]] = {}
         draws: list[Draw] = []

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from .errors import TrainingError
 
-__all__ = ["RECIPE_NAME", "STATE_NAME", "holds_run", "require_run", "take_folder"]
+__all__ = ["RECIPE_NAME", "STATE_NAME", "holds_run", "recipe_text", "require_run", "take_folder"]
 
 RECIPE_NAME = "recipe.toml"
 """What a run writes first: a folder with no more than that may be begun anew, and gone on with too."""
 
 STATE_NAME = "state.safetensors"
 """The file that a run goes on from."""
+
+
+def recipe_text(recipe: Path, changes: Sequence[str]) -> str:
+    """What a run writes as its recipe: the file's text, and behind it what ``--set`` changed."""
+    return recipe.read_text(encoding="utf-8") + "".join(f"# changed: {change}\n" for change in changes)
 
 
 def holds_run(out: Path, products: Iterable[str] = ()) -> bool:

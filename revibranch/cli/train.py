@@ -93,12 +93,12 @@ def train(
         from ..gnn.training.errors import TrainingError
         from ..gnn.training.interruption import Interrupted
         from ..gnn.training.recipe import ReinforcementRecipe, load_recipe
-        from ..gnn.training.run_folder import require_run
+        from ..gnn.training.run_folder import recipe_text, require_run
         from ..gnn.training.train import train as imitate
         from ..gnn.training.train_reinforcement import train_reinforcement
     with wrong_input(TrainingError, CheckpointError, OSError):
         made = load_recipe(recipe, overrides)
-        text = recipe.read_text(encoding="utf-8") + "".join(f"# changed: {override}\n" for override in overrides)
+        text = recipe_text(recipe, overrides)
         folder = out or Path("runs") / made.name
         reinforced = isinstance(made, ReinforcementRecipe)
         if reinforced and samples is not None:

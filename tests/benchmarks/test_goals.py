@@ -11,7 +11,7 @@ from revibranch.benchmarks import goals
 from revibranch.benchmarks.rows import RunRow
 from revibranch.benchmarks.store import RunStore
 
-from .rows import run_row, timeout_row
+from .rows import error_row, run_row, timeout_row
 
 pytest.importorskip("pyarrow")
 
@@ -46,6 +46,12 @@ def test_ratios_are_held_against_the_goals(tmp_path: Path, monkeypatch: pytest.M
     assert cells[3].endswith("goal 0.9: met, `scip:pscost`")
     assert cells[4].startswith("0.25 ")
     assert cells[4].endswith("goal 0.3: met")
+
+
+def test_rules_that_did_not_do_all_the_runs_are_not_the_fastest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [*runs("ours", 3.0, 10), *runs("scip:relpscost", 7.0, 70), *runs("scip:pscost", 4.0, 40), *runs("scip:random", 1.0, 40)[:1]]
+    rows += [error_row(f"some-3x4-s{seed}", 0, "scip:inference") for seed in range(2)]
+    assert "`scip:pscost`" in table(tmp_path, rows, monkeypatch)
 
 
 def test_a_run_at_its_limit_meets_no_goal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,23 +30,38 @@ SMALL = (
 @pytest.mark.slow
 def test_from_trainings_to_tables(tmp_path: Path) -> None:
     out = tmp_path / "study"
-    arguments = ["--recipe", str(RECIPES / "auction-learning.toml"), "--out", str(out), "--seeds", "1", "--instances", "auction:30x120:0-1"]
+    arguments = [
+        "--recipe",
+        str(RECIPES / "auction-learning.toml"),
+        "--out",
+        str(out),
+        "--seeds",
+        "1",
+        "--instances",
+        "auction:30x120:0-1:compatibility=bundle",
+    ]
     arguments += [part for variant in ("revibranch", "tmdp") for part in ("--only", variant)]
     arguments += [part for change in SMALL for part in ("--set", change)]
     first = CliRunner().invoke(main, arguments)
     assert first.exit_code == 0, first.output
-    assert "# auction-30x120" in first.output
+    assert "# auction:30x120:0-1" in first.output
     assert "| tmdp |" in first.output
     assert first.stderr.count("trained") == 2
     again = CliRunner().invoke(main, arguments)
     assert again.stdout == first.stdout
     assert "trained" not in again.stderr
+    other = CliRunner().invoke(main, [*arguments, "--set", "learning.alpha=0.5"])
+    assert other.exit_code == 1
+    assert "other --set options" in other.output
 
 
 def test_a_variant_that_is_not_there_is_refused(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["--out", str(tmp_path), "--only", "dqn"])
     assert result.exit_code == 2
     assert "unknown variants dqn" in result.output
+    result = CliRunner().invoke(main, ["--out", str(tmp_path), "--set", "seed=3"])
+    assert result.exit_code == 2
+    assert "the study's own" in result.output
 
 
 def test_rows_of_trainings_bear_their_variant_and_rules_stand_for_every_seed() -> None:

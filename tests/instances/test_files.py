@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from pyscipopt import Model
 
 from revibranch.instances import families
+from revibranch.instances.family import Size
 from revibranch.instances.files import InstanceError, InstanceSource, load_file, parse_seeds, resolve, resolve_all
 from revibranch.instances.milp import INFINITY
 from revibranch.instances.mps import mps_text
@@ -97,6 +99,27 @@ def test_parameters_of_a_family_are_read_and_told_in_the_name() -> None:
     assert content(sources[1].load()) == content(family.generate("60x80", 4, family.parameters(max_cost=5, density=0.1)).to_model())
 
 
+def test_a_problem_has_one_name_wherever_it_comes_from(tmp_path: Path) -> None:
+    # The literature's own value is no name's business, nor is how a number is written.
+    assert resolve_all(["auction:12x30:5", "auction:12x30:5:compatibility=bundle"]) == resolve("auction:12x30:5")
+    assert len(resolve_all(["auction:12x30:5:min_value=2", "auction:12x30:5:min_value=2.0"])) == 1
+    family = families.get("auction")
+    parameters = family.parameters(compatibility="first-item")
+    write_set(InstanceSet("auction", Size((12, 30)), parameters, range(2)), tmp_path)
+    names = [source.name for source in resolve(tmp_path)]
+    assert names == [source.name for source in resolve("auction:12x30:0-1:compatibility=first-item")]
+    assert names[1] == family.generate("12x30", 1, parameters).name == "auction-12x30-compatibility=first-item-s1"
+
+
+def test_a_name_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    try:
+        (tmp_path / os.fsdecode(b"bad\xff.mps")).write_bytes(b"")
+    except OSError:
+        pytest.skip("this file system refuses such names itself")
+    with pytest.raises(InstanceError, match="UTF-8"):
+        resolve(tmp_path)
+
+
 def test_folders_globs_manifests_and_files_name_the_same_instances(tmp_path: Path) -> None:
     folder = written(tmp_path / "set", "setcover", range(12))
     everything = resolve(folder)
@@ -138,6 +161,10 @@ def test_other_files_take_the_family_of_their_folder_and_drop_their_suffixes(tmp
         ("setcover:60x80:0:density", "NAME=VALUE"),
         ("setcover:60x80:0:densty=0.1", "no parameter 'densty'"),
         ("setcover:60x80:0:density=2", "density"),
+        ("setcover:60x80:0:density=0.1,density=0.2", "twice"),
+        ("auction:12x30:0:max_value=inf", "max_value"),
+        ("setcover:60x80:9223372036854775808", "outside"),
+        ("a:b:*.mps", "no instance file matches"),
         ("nowhere/*.mps", "no instance file matches"),
     ],
 )

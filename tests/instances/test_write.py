@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ import pytest
 from revibranch.branching.files import write_atomically
 from revibranch.cli import main
 from revibranch.instances import families
-from revibranch.instances.manifest import Manifest
+from revibranch.instances.manifest import MANIFEST_NAME, Manifest
 from revibranch.instances.write import InstanceSet, write_set
 
 
@@ -71,6 +72,17 @@ def test_more_workers_write_the_same_files(tmp_path: Path) -> None:
     one = write_set(wanted(range(5)), tmp_path / "one", workers=1)
     two = write_set(wanted(range(5)), tmp_path / "two", workers=2)
     assert one == two
+
+
+def test_a_set_of_the_time_before_a_parameter_is_gone_on_with(tmp_path: Path) -> None:
+    family = families.get("auction")
+    wanted = InstanceSet("auction", family.parse_size("12x30"), family.parameters(), range(2))
+    write_set(wanted, tmp_path)
+    path = tmp_path / MANIFEST_NAME
+    manifest = json.loads(path.read_text())
+    del manifest["parameters"]["compatibility"]
+    path.write_text(json.dumps(manifest))
+    assert write_set(replace(wanted, seeds=range(3)), tmp_path).seeds == [0, 1, 2]
 
 
 def test_another_set_in_the_folder_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -70,18 +70,19 @@ def explored(exploration: Exploration) -> Episode:
     return explorer.recorder.episode({"nodes": model.getNTotalNodes()})
 
 
-def test_probes_score_the_policys_best_and_leave_the_tree_as_it_was() -> None:
+def test_probes_score_the_policys_best_and_are_not_followed() -> None:
     plain, probed = (explored(Exploration(probing=probing, probes=3)) for probing in (0.0, 1.0))
-    assert np.array_equal(plain.choice, probed.choice)
-    assert plain.facts == probed.facts
-    seen = 0
+    assert all(np.isnan(plain.scores(decision)).all() for decision in range(len(plain)))
+    assert not probed.choice.any(), "the policy's best is its first candidate"
+    seen = better = 0
     for decision in range(len(probed)):
-        assert np.isnan(plain.scores(decision)).all()
         scores = probed.scores(decision)
         assert len(scores) == len(probed.candidates(decision))
         assert np.isnan(scores[3:]).all()  # the policy's best come first
         seen += int(np.isfinite(scores).sum() >= 2)
+        better += int(np.nanargmax(scores) != 0) if np.isfinite(scores).any() else 0
     assert seen > len(probed) / 2
+    assert better > 0, "strong branching would have gone elsewhere"
 
 
 def test_some_decisions_are_probed() -> None:
