@@ -48,6 +48,15 @@ def rows(ours: float, theirs: float, count: int = 6) -> list[RunRow]:
     ]
 
 
+def test_one_problem_in_two_formats_is_refused() -> None:
+    packed = InstanceSource("p3.mps.gz", "own", path="/nowhere/p3.mps.gz")
+    with pytest.raises(InstanceError, match="twice"):
+        split([*sources(LEAST), packed])
+    elsewhere = InstanceSource("elsewhere/p3.mps", "own", path="/elsewhere/p3.mps")
+    parts = split([*sources(LEAST), elsewhere])
+    assert elsewhere in (*parts.training, *parts.validation, *parts.held_back)
+
+
 def test_a_policy_is_to_be_used_where_it_is_faster_beyond_doubt() -> None:
     use, reason = judge(rows(5.0, 10.0), OWN)
     assert use
@@ -80,7 +89,10 @@ def test_faster_does_not_outweigh_what_is_wrong_failed_or_unsolved() -> None:
     assert judge(failed, OWN) == (False, "1 of its runs failed, the first with: worker killed")
     unsolved = [*fast[2:], timeout_row("i0", policy=OWN), fast[1]]
     assert judge(unsolved, OWN)[0] is False
-    assert "solves 5 instances" in judge(unsolved, OWN)[1]
+    assert "does not solve i0 in the time" in judge(unsolved, OWN)[1]
+    # As many as the baseline, but others: the seconds of those that it leaves are not known.
+    others = [*fast[4:], timeout_row("i0", policy=OWN), fast[1], fast[2], timeout_row("i1", policy=BASELINE)]
+    assert judge(others, OWN)[0] is False
 
 
 def test_from_a_folder_to_a_verdict(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
