@@ -156,8 +156,8 @@ class LearnedBrancher(Branchrule):  # type: ignore[misc]  # PySCIPOpt has no com
                 self._check_modes()
                 self._paths.keep(state, children, memory)
             except Exception as error:
-                search.leave_modes()
                 self._report(error, "its descendants will not see this decision")
+                search.leave_modes()
             finally:
                 statistics.inference_seconds += perf_counter() - began
         return _BRANCHED
