@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import click
@@ -80,9 +81,10 @@ def main(folder: Path) -> None:
         "| LP iterations, of the default rule's |"
     )
     click.echo("| --- | ---: | --- | --- | --- | --- |")
+    read = cache(read_rows)
     for goal in GOALS:
         try:
-            rows = [row for row in read_rows(folder / goal.file) if row.instance.rpartition("-")[0] == goal.instances]
+            rows = [row for row in read(folder / goal.file) if row.instance.rpartition("-")[0] == goal.instances]
         except StoreError as error:
             raise click.ClickException(str(error)) from error
         if not any(row.policy == goal.policy for row in rows):

@@ -25,11 +25,13 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from multiprocessing import connection, resource_tracker
+from multiprocessing import connection
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
+
+from ..branching.deafness import deaf_to
 
 __all__ = ["CAUSE_LENGTH", "ONE_THREAD", "Outcome", "Pool", "ProcessPool"]
 
@@ -195,19 +197,17 @@ def _start(process: SpawnProcess) -> None:
     Environment and signal mask are inherited, and thread pools are sized when their library is loaded: setting either
     in the worker's own code would come too late.
     """
-    resource_tracker.ensure_running()  # it changes the mask when it starts
     before = {name: os.environ.get(name) for name in ONE_THREAD}
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     os.environ.update(dict.fromkeys(ONE_THREAD, "1"))
     try:
-        process.start()
+        with deaf_to(signal.SIGINT):
+            process.start()
     finally:
         for name, value in before.items():
             if value is None:
                 del os.environ[name]
             else:
                 os.environ[name] = value
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def _serve(pipe: Connection, log: str) -> None:

@@ -16,9 +16,17 @@ from .milp import Milp
 if TYPE_CHECKING:
     from pyscipopt import Model
 
-__all__ = ["MAX_SEED", "Family", "Instance", "Parameters", "Size"]
+__all__ = ["MAX_SEED", "Family", "Instance", "Parameters", "Size", "check_seed"]
 
 MAX_SEED = 2**63 - 1
+
+
+def check_seed(seed: int) -> None:
+    """Raise ValueError where a seed is out of range."""
+    if not 0 <= seed <= MAX_SEED:
+        raise ValueError(f"seed {seed} is outside 0 .. {MAX_SEED}")
+
+
 _SEPARATOR = re.compile(r"[x/,]")
 
 
@@ -147,8 +155,7 @@ class Family(Generic[P]):
             ValueError: size, seed or parameters do not fit the family.
         """
         size = self.parse_size(size) if isinstance(size, str) else self._checked(Size(size), str(Size(size)))
-        if not 0 <= seed <= MAX_SEED:
-            raise ValueError(f"seed {seed} is outside 0 .. {MAX_SEED}")
+        check_seed(seed)
         if parameters is None:
             parameters = self.parameters()
         elif not isinstance(parameters, self.parameters):

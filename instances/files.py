@@ -6,13 +6,13 @@ import glob
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from . import families
-from .family import MAX_SEED, Size
+from .family import Family, Parameters, Size, check_seed
 from .manifest import MANIFEST_NAME, InstanceError, Manifest
 from .reading import SUFFIXES, ReadingError, instance_name, read_model
 
@@ -53,20 +53,16 @@ class InstanceSource:
     parameters: tuple[tuple[str, ParameterValue], ...] = ()
 
     @classmethod
-    def generated(cls, family_name: str, size: str, seed: int, parameters: Mapping[str, ParameterValue] | None = None) -> InstanceSource:
-        """The instance of a family with this size, seed and parameters.
+    def generated(cls, family: Family[Any], size: Size, seed: int, parameters: Parameters) -> InstanceSource:
+        """The instance of a family with this size, seed and parameters, which are the family's.
 
         Raises:
-            ValueError: the family, size, seed or a parameter is unknown or out of range.
+            ValueError: the seed is out of range.
         """
-        family = families.get(family_name)
-        dimensions = family.parse_size(size)
-        if not 0 <= seed <= MAX_SEED:
-            raise ValueError(f"seed {seed} is outside 0 .. {MAX_SEED}")
-        given = family.parameters(**(parameters or {}))
-        special = given.model_dump(exclude_defaults=True)
-        name = family.instance_name(dimensions, seed, given)
-        return cls(name, family_name, size=tuple(dimensions), seed=seed, parameters=tuple(sorted(special.items())))
+        check_seed(seed)
+        special = parameters.model_dump(exclude_defaults=True)
+        name = family.instance_name(size, seed, parameters)
+        return cls(name, family.name, size=tuple(size), seed=seed, parameters=tuple(sorted(special.items())))
 
     def load(self) -> Model:
         """Build or read a silent model.
@@ -194,9 +190,9 @@ def _resolve_one(spec: str) -> Iterable[InstanceSource]:
 def _from_family(name: str, size: str, seeds: str, assignments: str | None) -> list[InstanceSource]:
     try:
         family = families.get(name)
-        given = family.read_parameters(assignments.split(",")) if assignments else None
-        values = {} if given is None else given.model_dump(exclude_unset=True)
-        return [InstanceSource.generated(name, size, seed, values) for seed in parse_seeds(seeds)]
+        dimensions = family.parse_size(size)
+        parameters = family.read_parameters(assignments.split(",") if assignments else ())
+        return [InstanceSource.generated(family, dimensions, seed, parameters) for seed in parse_seeds(seeds)]
     except ValueError as error:
         raise InstanceError(str(error)) from None
 

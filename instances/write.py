@@ -7,17 +7,17 @@ import hashlib
 import multiprocessing
 import signal
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from pydantic import ValidationError
 
+from ..branching.deafness import deaf_to
 from ..branching.files import write_atomically
 from . import families
 from .family import Parameters, Size
@@ -159,7 +159,7 @@ def _write_all(wanted: InstanceSet, seeds: Sequence[int], folder: Path, workers:
             while True:
                 # A short queue: an interrupt then waits for a few files, not for all.
                 while len(running) < 2 * workers and (following := next(queue, None)) is not None:
-                    with _deaf_to_interrupts():
+                    with deaf_to(signal.SIGINT):  # workers start as jobs are handed in
                         running.add(pool.submit(_write_one, wanted, following, folder))
                 if not running:
                     return
@@ -197,18 +197,3 @@ def _write_one(wanted: InstanceSet, seed: int, folder: Path) -> ManifestEntry:
         sha256=hashlib.sha256(content).hexdigest(),
         problem=instance.problem.checksum(),
     )
-
-
-@contextmanager
-def _deaf_to_interrupts() -> Iterator[None]:
-    """Workers start as jobs are handed in, and inherit the mask.
-
-    Ctrl-C reaches all processes of a terminal; the parent decides what becomes of the workers' files. A worker that
-    masked the signal by itself would still hear it while it starts.
-    """
-    resource_tracker.ensure_running()  # it changes the mask when it starts
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)

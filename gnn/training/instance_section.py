@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pydantic import Field, model_validator
 
+from ...instances.families import get
 from ...instances.files import InstanceSource, ParameterValue, resolve_all
 from .sections import Natural, Positive, Section
 
@@ -32,7 +33,8 @@ class Kind(Section):
 
     def source(self, seed: int, size: str | None = None) -> InstanceSource:
         """The instance of this seed, of this size or of another one."""
-        return InstanceSource.generated(self.family, size or self.size, seed, self.parameters)
+        family = get(self.family)
+        return InstanceSource.generated(family, family.parse_size(size or self.size), seed, family.parameters(**self.parameters))
 
 
 class InstanceSettings(Section):

@@ -12,12 +12,12 @@ import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
 from multiprocessing.util import Finalize
 from time import monotonic
 from typing import Any, Generic, Protocol, TypeVar, cast
+
+from ...branching.deafness import deaf_to
 
 __all__ = ["Outcome", "ProcessTasks", "SerialTasks", "Tasks", "open_tasks", "run_tasks"]
 
@@ -185,7 +185,8 @@ class _Worker(Generic[T, S, R]):
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=_serve, args=(theirs, function), daemon=True)
-        _start(self.process)
+        with deaf_to(signal.SIGINT, signal.SIGTERM):
+            self.process.start()
         theirs.close()
         # A program that ends waits for its processes after a SIGTERM, to which these are deaf.
         Finalize(self, self.process.kill, exitpriority=0)
@@ -228,20 +229,6 @@ class _Worker(Generic[T, S, R]):
         self.connection.close()
         self.process.kill()
         self.process.join()
-
-
-def _start(process: SpawnProcess) -> None:
-    """Start a process that is deaf to SIGINT and SIGTERM from its first instruction on.
-
-    They reach the whole group; the parent decides what they mean. They are blocked and not ignored, since SCIP would put a
-    handler of its own in place of the latter.
-    """
-    resource_tracker.ensure_running()  # it changes the mask when it starts
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-    try:
-        process.start()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def _end_with_parent() -> None:
