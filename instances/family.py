@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from ..branching.complaints import first_complaint
 from .build import build_model
 from .draws import Draws
 from .milp import Milp
@@ -134,9 +135,7 @@ class Family(Generic[P]):
         try:
             return self.parameters.model_validate_strings(values)
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise ValueError(f"{where + ': ' if where else ''}{first['msg'].removeprefix('Value error, ')}") from None
+            raise ValueError(first_complaint(error)) from None
 
     def instance_name(self, size: Size, seed: int, parameters: P) -> str:
         """Family, size, seed, and between them the parameters that are not the literature's: one problem, one name."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from ..branching.complaints import first_complaint
 from ..branching.files import write_atomically
 
 __all__ = ["MANIFEST_NAME", "InstanceError", "Manifest", "ManifestEntry"]
@@ -81,9 +82,7 @@ class Manifest(BaseModel):
         except OSError as error:
             raise InstanceError(f"{path}: {error.strerror}") from error
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise InstanceError(f"{path} is no manifest: {where + ': ' if where else ''}{first['msg']}") from error
+            raise InstanceError(f"{path} is no manifest: {first_complaint(error)}") from error
 
     def write(self, path: Path) -> None:
         """Write it, whole or not at all."""

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, Field, ValidationError
 
+from ...branching.complaints import first_complaint
 from ..config import NetworkConfig
 from .errors import TrainingError
 from .instance_section import InstanceSettings
@@ -65,7 +66,7 @@ def load_recipe(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> 
     try:
         return model.model_validate(_tuples(content))
     except ValidationError as error:
-        raise RecipeError(f"recipe {path}: {_first_complaint(error, model)}") from error
+        raise RecipeError(f"recipe {path}: {_complaint(error, model)}") from error
 
 
 def _override(content: dict[str, Any], text: str) -> None:
@@ -91,12 +92,11 @@ def _tuples(value: Any) -> Any:
     return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
-def _first_complaint(error: ValidationError, model: type[BaseModel]) -> str:
+def _complaint(error: ValidationError, model: type[BaseModel]) -> str:
     problem = error.errors(include_url=False)[0]
-    where = ".".join(str(part) for part in problem["loc"])
     if problem["type"] != "extra_forbidden":
-        message = problem["msg"].removeprefix("Value error, ").splitlines()
-        return f"{where}: {' '.join(message)}" if where else " ".join(message)
+        return first_complaint(error)
+    where = ".".join(str(part) for part in problem["loc"])
     known = list(_model_at(model, problem["loc"][:-1]).model_fields)
     near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1, cutoff=0.0)
     return f"unknown key {where!r}; did you mean {near[0]!r}? (known here: {', '.join(known)})"
