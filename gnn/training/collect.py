@@ -27,6 +27,7 @@ from ...branching.settings import apply_settings
 from ...branching.state import BranchState, variable_column_names
 from .errors import TrainingError
 from .recipe import Recipe, SampleSettings
+from .sections import settings_of
 from .workers import run_tasks
 
 if TYPE_CHECKING:
@@ -236,7 +237,8 @@ def _episode_path(folder: Path, instance: InstanceSource) -> Path:
 def _solve(task: _Task) -> SolveReport:
     model = task.instance.load()
     settings = task.settings
-    apply_settings(model, settings.settings)
+    applied = settings_of(settings.settings, *task.entropy)
+    apply_settings(model, applied)
     model.setParams({"limits/totalnodes": settings.node_limit, "limits/time": settings.time_limit})
     policy = CollectPolicy(settings, task.entropy)
     attach(model, policy, strict=True)
@@ -248,7 +250,7 @@ def _solve(task: _Task) -> SolveReport:
         "family": task.instance.family,
         "seed": task.instance.seed,
         "fingerprint": task.fingerprint,
-        "settings": settings.settings,
+        "settings": applied,
         "status": model.getStatus(),
         "nodes": model.getNTotalNodes(),
         "scip_version": str(model.version()),

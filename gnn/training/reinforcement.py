@@ -29,6 +29,7 @@ from .reinforcement_state import RunState
 from .replay import Draw, Stored, store
 from .reports import Learned, RoundReport, ValidationReport, mean
 from .rollout import RolloutResult, RolloutTask, Weights
+from .sections import settings_of
 from .value_learning import value_loss
 from .workers import Outcome, Tasks
 
@@ -192,7 +193,7 @@ class Reinforcement:
         return [
             RolloutTask(
                 instance=recipe.instances.training(number, recipe.size_at(self.share)),
-                settings=rollout.settings,
+                settings=settings_of(rollout.settings, recipe.seed, number),
                 node_limit=rollout.node_limit,
                 time_limit=rollout.time_limit,
                 exploration=Exploration(temperature, epsilon, rollout.probing, rollout.probes),
@@ -342,6 +343,7 @@ class Reinforcement:
             replace(
                 like,
                 instance=instance,
+                settings=settings_of(recipe.rollout.settings, recipe.seed, number),
                 node_limit=recipe.validation.node_limit,
                 exploration=Exploration(),
                 entropy=(number,),

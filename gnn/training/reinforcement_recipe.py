@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from ..config import NetworkConfig
 from .instance_section import InstanceSettings
 from .learners import LEARNERS
-from .sections import Natural, Positive, PositiveFloat, Probability, Section, SettingsName
+from .sections import Natural, Positive, PositiveFloat, Probability, Section, SettingsNames
 
 __all__ = [
     "CurriculumStage",
@@ -25,8 +25,8 @@ __all__ = [
 class RolloutSettings(Section):
     """How episodes are made: a round of solves with frozen weights, then gradient steps, then the next round."""
 
-    settings: SettingsName = "clean"
-    """Name of the set of SCIP parameters."""
+    settings: SettingsNames = "clean"
+    """Name of the set of SCIP parameters, or names of several, of which one is drawn for every instance."""
     decisions: Positive = 20_000
     """Budget of decisions of all training episodes together; the round that reaches it is the last."""
     episodes: Positive = 8

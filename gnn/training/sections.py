@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from ...branching.settings import SETTINGS
@@ -16,22 +17,43 @@ __all__ = [
     "Probability",
     "SampleSettings",
     "Section",
-    "SettingsName",
+    "SettingsNames",
+    "settings_of",
 ]
 
 
-def _known_settings(name: str) -> str:
-    if name not in SETTINGS:
-        raise ValueError(f"unknown settings {name!r}; known are {', '.join(SETTINGS)}")
-    return name
+def _known_settings(names: str | tuple[str, ...]) -> str | tuple[str, ...]:
+    several = (names,) if isinstance(names, str) else names
+    if not several:
+        raise ValueError("settings need at least one name")
+    for name in several:
+        if name not in SETTINGS:
+            raise ValueError(f"unknown settings {name!r}; known are {', '.join(SETTINGS)}")
+    return names
 
 
 Positive = Annotated[int, Field(ge=1)]
 Natural = Annotated[int, Field(ge=0)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-SettingsName = Annotated[str, AfterValidator(_known_settings)]
-"""Name of a set of SCIP parameters."""
+SettingsNames = Annotated[str | tuple[str, ...], AfterValidator(_known_settings)]
+"""Name of a set of SCIP parameters, or names of several, of which every instance gets one (``settings_of``)."""
+
+_SEED_SETTINGS = 5
+"""Sets these draws apart from others of the same seed and instance."""
+
+
+def settings_of(names: str | tuple[str, ...], seed: int, number: int) -> str:
+    """The set of SCIP parameters of an instance: where there are several, one is drawn.
+
+    Args:
+        names: ``SettingsNames`` of a recipe.
+        seed: the recipe's.
+        number: of the instance. Taking turns would go in step with the kinds of a mixture, so it is drawn.
+    """
+    if isinstance(names, str):
+        return names
+    return names[int(np.random.default_rng((seed, _SEED_SETTINGS, number)).integers(len(names)))]
 
 
 class Section(BaseModel):
@@ -56,8 +78,8 @@ class SampleSettings(Section):
     shallow_depth: Natural = 4
     iteration_limit: Annotated[int, Field(ge=-1)] = -1
     """Simplex iterations of each of the expert's LPs; -1 for no limit."""
-    settings: SettingsName = "clean"
-    """Name of the set of SCIP parameters."""
+    settings: SettingsNames = "clean"
+    """Name of the set of SCIP parameters, or names of several, of which one is drawn for every instance."""
     node_limit: Positive = 2000
     """Nodes after which a solve stops."""
     time_limit: PositiveFloat = 120.0

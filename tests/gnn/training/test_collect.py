@@ -21,6 +21,7 @@ from revibranch.gnn.training.errors import TrainingError
 from revibranch.gnn.training.imitation import EpochReport
 from revibranch.gnn.training.interruption import Interrupted
 from revibranch.gnn.training.recipe import Recipe, SampleSettings, load_recipe
+from revibranch.gnn.training.sections import settings_of
 from revibranch.gnn.training.state import StateError
 from revibranch.gnn.training.train import Budget, train
 from revibranch.instances.families import get
@@ -71,6 +72,14 @@ def test_files_of_one_name_have_episodes_of_their_own_in_the_folder(tmp_path: Pa
     assert len(set(collected)) == 2
     assert all(path.parent == tmp_path / "samples" and path.exists() for path in collected)
     assert sorted((tmp_path / "data").rglob("*")) == before
+
+
+def test_every_instance_is_solved_with_one_of_several_settings(tmp_path: Path) -> None:
+    recipe = small(training=24, settings=("clean", "default"))
+    paths = collect(recipe, tmp_path, "training", workers=0)
+    found = {Episode.load(path).facts["seed"]: Episode.load(path).facts["settings"] for path in paths}
+    assert set(found.values()) == {"clean", "default"}
+    assert found == {seed: settings_of(("clean", "default"), recipe.seed, seed) for seed in found}
 
 
 def test_ctrl_c_leaves_no_episode_of_a_part_of_a_tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from revibranch.gnn.training.recipe import RecipeError, load_recipe
+from revibranch.gnn.training.sections import settings_of
 
 SHIPPED = sorted((Path(__file__).parents[3] / "recipes").glob("*.toml"))
 MINIMAL = 'name = "x"\n[instances]\nfamily = "setcover"\nsize = "20x40"\n'
@@ -52,6 +53,15 @@ def test_overrides_take_toml_values_and_bare_words(tmp_path: Path) -> None:
     assert recipe.seed == 3
 
 
+def test_of_several_settings_every_instance_gets_one_whatever_its_kind() -> None:
+    names = ("clean", "default")
+    drawn = [settings_of(names, 0, number) for number in range(1000)]
+    assert drawn == [settings_of(names, 0, number) for number in range(1000)]
+    for kind in range(2):
+        assert drawn[kind::2].count("clean") == pytest.approx(250, abs=50)
+    assert {settings_of("dfs", 0, number) for number in range(10)} == {"dfs"}
+
+
 @pytest.mark.parametrize(
     ("override", "complaint"),
     [
@@ -63,6 +73,9 @@ def test_overrides_take_toml_values_and_bare_words(tmp_path: Path) -> None:
         ("instances.parameters.densty=0.1", "densty"),
         ("instances.validation_seed=1000001", "apart"),
         ("samples.settings=clena", "unknown settings"),
+        ("samples.settings=['clean', 'defualt']", "unknown settings 'defualt'"),
+        ("samples.settings=[]", "at least one"),
+        ("samples.settings=3", "samples.settings"),
         ("network.width=7", "width 7"),
         ("name=../x", "name"),
         ("seed", "expected key=value"),

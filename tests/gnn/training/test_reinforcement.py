@@ -21,6 +21,7 @@ from revibranch.gnn.training.recipe import ReinforcementRecipe, load_recipe
 from revibranch.gnn.training.reinforcement import Reinforcement
 from revibranch.gnn.training.reports import ValidationReport
 from revibranch.gnn.training.rollout import RolloutResult, RolloutTask, Weights, roll_out
+from revibranch.gnn.training.sections import settings_of
 from revibranch.gnn.training.state import StateError, load_state, save_state
 from revibranch.gnn.training.workers import Outcome, SerialTasks
 
@@ -162,6 +163,23 @@ def test_averaged_weights_are_validated_and_come_out(tmp_path: Path, learner: st
     assert all(alike) if learner == "revibranch" else not any(alike)
     # Normalisation is fitted, not averaged.
     assert torch.equal(averaged["encoder.normalise_rows.mean"], latest["encoder.normalise_rows.mean"])
+
+
+def test_rollouts_and_validations_take_the_settings_of_their_instance(tmp_path: Path) -> None:
+    tasks: list[RolloutTask] = []
+
+    def watched(task: RolloutTask, weights: Weights | None) -> RolloutResult:
+        tasks.append(task)
+        return roll_out(task, weights)
+
+    settings = recipe(tmp_path, "revibranch", "rollout.settings=['clean', 'default']", "validation.instances=4")
+    run(settings, tmp_path / "run", SerialTasks(watched)).run()
+    instances = settings.instances
+    for purpose in (instances.training, instances.validation):
+        expected = {purpose(number): settings_of(("clean", "default"), settings.seed, number) for number in range(50)}
+        found = {task.instance: task.settings for task in tasks if task.instance in expected}
+        assert set(found.values()) == {"clean", "default"}
+        assert found == {instance: expected[instance] for instance in found}
 
 
 def same_tensors(one: Weights, other: Weights) -> bool:
