@@ -1,8 +1,6 @@
 """The bridge to Ecole, on a stand-in with Ecole's interface; and on Ecole itself where it is installed.
 
-The stand-in's models share SCIP's pointer with PySCIPOpt as Ecole's do, and its environment turns a solve inside out as
-Ecole's does: a branching rule, in a thread of its own, waits for each action. What Ecole's ``NodeBipartite`` gives stands in
-the recorded states under tests/data/golden.
+What Ecole's ``NodeBipartite`` gives stands in the recorded states under tests/data/golden.
 """
 
 from __future__ import annotations
@@ -15,155 +13,32 @@ import pickle
 import shutil
 import subprocess
 import sys
-import threading
 import weakref
 from collections.abc import Iterator, Sequence
-from dataclasses import fields
 from pathlib import Path
-from queue import SimpleQueue
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pyscipopt
 import pytest
-from pyscipopt import SCIP_RESULT, Branchrule, Model
+from pyscipopt import Model
 
-from revibranch.branching._bipartite import BipartiteBuffer
 from revibranch.branching._scip import library_path, scip_version
 from revibranch.branching.brancher import PolicyError, attach, optimize
 from revibranch.branching.ecole import BranchStateObservation, EcoleLibraryError, EcoleSource, branch, sources
 from revibranch.branching.guard import GuardedPolicy
 from revibranch.branching.policy import PathStep, Policy
-from revibranch.branching.settings import SETTINGS, TOP_PRIORITY
 from revibranch.branching.sources import Turns
 from revibranch.branching.state import ECOLE_VARIABLE_COLUMNS, BranchState
 from revibranch.gnn import _halfconv
 
+from .ecole_stand_in import CLEAN, Default, EcoleModel, Environment, module
+from .environments import same_state
 from .models import INSTANCES, OPTIMA, knapsack
 from .policies import MostFractional, RaisesAtRandom, Recorder
 
 GOLDEN = Path(__file__).parents[1] / "data" / "golden"
-CLEAN = dict(SETTINGS["clean"])
-Default = object()
-
-# ---- the stand-in ----------------------------------------------------------------------------------------------------------
-
-
-class EcoleModel:
-    """What the bridge uses of ``ecole.scip.Model``."""
-
-    def __init__(self, model: Model) -> None:
-        model.hideOutput()
-        self.owner = model
-
-    @property
-    def name(self) -> str:
-        return self.owner.getProbName()
-
-    def as_pyscipopt(self) -> Model:
-        view = Model.from_ptr(self.owner.to_ptr(give_ownership=False), take_ownership=False)
-        view.data = self  # a view keeps the model
-        return view
-
-    def copy_orig(self) -> EcoleModel:
-        return EcoleModel(Model(sourceModel=self.owner, origcopy=True))
-
-    def write_problem(self, path: str) -> None:
-        self.owner.writeProblem(path, verbose=False)
-
-
-class Waits(Branchrule):
-    """Waits at every decision for an action: a variable's place, ``Default``, or None for the end."""
-
-    def __init__(self, owner: Model) -> None:
-        self.owner = weakref.ref(owner)
-        self.asked: SimpleQueue[bool] = SimpleQueue()  # whether the solve is at its end
-        self.actions: SimpleQueue[Any] = SimpleQueue()
-        self.own = BipartiteBuffer(owner)
-        self.state: BranchState | None = None
-
-    def branchexeclp(self, allowaddcons: bool) -> dict[str, Any]:
-        model = self.owner()
-        assert model is not None
-        self.state = self.own.update().copy()
-        self.asked.put(False)
-        action = self.actions.get()
-        if action is None:
-            model.interruptSolve()
-            return {"result": SCIP_RESULT.DIDNOTRUN}
-        if action is Default:
-            return {"result": SCIP_RESULT.DIDNOTRUN}
-        model.branchVar(model.getVars(transformed=True)[action])
-        return {"result": SCIP_RESULT.BRANCHED}
-
-
-class Environment:
-    """``ecole.environment.Branching``, its reward the decisions so far, its information the stage."""
-
-    def __init__(self, observation_function: Any = None, scip_params: dict[str, Any] = CLEAN) -> None:
-        self.observation_function, self.scip_params = observation_function, scip_params
-        self.model: Any = None
-        self.rule: Waits | None = None
-        self.thread: threading.Thread | None = None
-
-    def reset(self, instance: str | EcoleModel) -> tuple[Any, ...]:
-        self.close()
-        if isinstance(instance, EcoleModel):
-            self.model = instance.copy_orig()
-        else:
-            model = Model()
-            model.hideOutput()
-            model.readProblem(instance)
-            self.model = EcoleModel(model)
-        owner = self.model.owner
-        owner.setParams(self.scip_params)
-        if self.observation_function is not None:
-            self.observation_function.before_reset(self.model)
-        self.rule = rule = Waits(owner)
-        owner.includeBranchrule(rule, "waits", "", priority=TOP_PRIORITY, maxdepth=-1, maxbounddist=1.0)
-        rule.model = None
-        self.decisions = 0
-
-        def solve() -> None:
-            owner.optimizeNogil()
-            rule.asked.put(True)
-
-        self.thread = threading.Thread(target=solve, daemon=True)
-        self.thread.start()
-        return self.transition()
-
-    def step(self, action: Any) -> tuple[Any, ...]:
-        assert self.rule is not None
-        self.decisions += 1
-        self.rule.actions.put(action)
-        return self.transition()
-
-    def transition(self) -> tuple[Any, ...]:
-        assert self.rule is not None
-        assert self.thread is not None
-        done, observation, action_set = self.rule.asked.get(timeout=120), None, None
-        if done:
-            self.thread.join()
-        else:
-            owner = self.model.owner
-            places = {variable.ptr(): place for place, variable in enumerate(owner.getVars(transformed=True))}
-            action_set = np.array([places[variable.ptr()] for variable in owner.getLPBranchCands()[0]])
-        if self.observation_function is not None and not done:
-            observation = self.observation_function.extract(self.model, done)
-        return observation, action_set, float(self.decisions), done, {"stage": self.model.owner.getStage()}
-
-    def close(self) -> None:
-        while self.thread is not None and self.thread.is_alive():
-            assert self.rule is not None
-            self.rule.actions.put(None)
-            self.thread.join(0.1)
-
-
-def module(name: str, file: str | None = None) -> ModuleType:
-    made = ModuleType(name)
-    made.__file__ = file
-    return made
 
 
 @pytest.fixture
@@ -181,13 +56,6 @@ def environment(ecole: ModuleType) -> Iterator[Environment]:
     made = Environment()
     yield made
     made.close()
-
-
-def same_state(one: BranchState, other: BranchState) -> bool:
-    return all(
-        np.array_equal(a, b, equal_nan=a.dtype.kind == "f") if isinstance(a, np.ndarray) else a == b
-        for a, b in ((getattr(one, f.name), getattr(other, f.name)) for f in fields(BranchState))
-    )
 
 
 def tree() -> EcoleModel:

@@ -1,32 +1,21 @@
-"""The environment: the same solves as the plugin's, step by step, and an end to every one of them."""
+"""The environment: the same solves as the plugin's, step by step."""
 
 from __future__ import annotations
 
-import gc
-import signal
-import subprocess
-import sys
-import threading
-import time
-import weakref
-from collections.abc import Callable, Iterator
-from dataclasses import fields, replace
-from pathlib import Path
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import psutil
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from pyscipopt import SCIP_HEURTIMING, SCIP_RESULT, Heur, Model
+from pyscipopt import Model
 
 from revibranch.branching.brancher import attach, optimize
-from revibranch.branching.reward_functions import Progress, RewardFunction, dual_integral, lp_iterations, nodes, seconds
 from revibranch.branching.settings import apply_seed, apply_settings
 from revibranch.branching.state import BranchState
 from revibranch.instances.files import resolve
 
+from .environments import FILES, file, random_episode, same_info, same_state, small, solver_threads
 from .models import INSTANCES, OPTIMA, knapsack, read
 from .policies import MostFractional
 
@@ -39,57 +28,6 @@ from revibranch.branching.environment import (  # noqa: E402
     Padding,
     PaddingError,
 )
-
-ROOT = Path(__file__).parents[2]
-UNBRANCHED = ("egout.mps", "gt2.mps", "p0548.mps")
-"""Files that SCIP solves in the root with clean settings."""
-FILES = tuple(name for name in OPTIMA if name not in UNBRANCHED)
-
-
-def file(name: str) -> Callable[[], Model]:
-    return lambda: read(INSTANCES / name)
-
-
-def small() -> Model:
-    """A model with some twenty decisions, built in no time."""
-    return knapsack(3, 15, 0)
-
-
-def random_episode(environment: BranchingEnv, seed: int | None, actions: int = 0) -> list[tuple[Any, ...]]:
-    """Observation, reward, terminated, truncated, info of every step."""
-    generator = np.random.default_rng(actions)
-    state, info = environment.reset(seed=seed)
-    steps = [(state, 0.0, False, False, info)]
-    while not (steps[-1][2] or steps[-1][3]):
-        steps.append(environment.step(generator.integers(steps[-1][4]["action_mask"].sum())))
-    return steps
-
-
-def same_state(one: BranchState, other: BranchState) -> bool:
-    return all(
-        np.array_equal(a, b, equal_nan=a.dtype.kind == "f") if isinstance(a, np.ndarray) else a == b
-        for a, b in ((getattr(one, field.name), getattr(other, field.name)) for field in fields(BranchState))
-    )
-
-
-def same_info(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    return (
-        one.keys() == other.keys()
-        and all(np.array_equal(one[key], other[key]) for key in one if key != "node")
-        and one["node"] == other["node"]
-    )
-
-
-def solver_threads() -> int:
-    return sum(thread.name.startswith("revibranch") for thread in threading.enumerate())
-
-
-def eventually(condition: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + 10
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    return condition()
-
 
 # ---- the solve ---------------------------------------------------------------------------------------------------------
 
@@ -245,104 +183,6 @@ def test_a_limit_truncates(limit: dict[str, Any]) -> None:
         assert info["status"] in ("totalnodelimit", "timelimit")
 
 
-# ---- rewards -------------------------------------------------------------------------------------------------------------
-
-
-def test_rewards_add_up() -> None:
-    with BranchingEnv([file("lseu.mps")], reward=-nodes - 0.25 * lp_iterations) as environment:
-        steps = random_episode(environment, 0)
-        first, last = steps[0][4], steps[-1][4]
-        assert last["nodes"] > 100
-        expected = -(last["nodes"] - first["nodes"]) - 0.25 * (last["lp_iterations"] - first["lp_iterations"])
-        assert sum(step[1] for step in steps) == pytest.approx(expected)
-        assert last["nodes"] == environment.model.getNTotalNodes()
-
-
-def test_seconds_are_those_of_scip() -> None:
-    with BranchingEnv([small], reward=seconds) as environment:
-        started = time.perf_counter()
-        state, _ = environment.reset(seed=0)
-        spent, asleep, ended = 0.0, 0.0, False
-        while not ended:
-            time.sleep(0.005)
-            asleep += 0.005
-            state, reward, terminated, truncated, _ = environment.step(0)
-            assert reward >= 0.0
-            spent += reward
-            ended = terminated or truncated
-        assert 0.0 < spent <= time.perf_counter() - started - asleep
-        assert state is not None
-
-
-finite = st.floats(-1e6, 1e6)
-progresses = st.builds(
-    Progress,
-    instance=st.just("a"),
-    nodes=st.integers(0, 10**6),
-    lp_iterations=st.integers(0, 10**9),
-    seconds=st.floats(0, 1e5),
-    primal_bound=finite,
-    dual_bound=st.one_of(finite, st.sampled_from([1e20, -1e20, np.inf, -np.inf, np.nan])),
-    maximises=st.booleans(),
-)
-
-
-@given(progresses, progresses, finite, finite)
-def test_reward_algebra(before: Progress, after: Progress, factor: float, constant: float) -> None:
-    def custom(one: Progress, other: Progress) -> float:
-        return constant
-
-    n, lp = nodes(before, after), lp_iterations(before, after)
-    assert (nodes + lp_iterations)(before, after) == n + lp
-    assert (nodes - lp_iterations)(before, after) == n - lp
-    assert (factor * nodes)(before, after) == (nodes * factor)(before, after) == factor * n
-    assert (-nodes)(before, after) == -n
-    assert (nodes + custom)(before, after) == n + constant
-    assert (2 * (nodes + RewardFunction(custom)) - lp_iterations)(before, after) == pytest.approx(2 * (n + constant) - lp)
-
-
-@given(progresses, progresses, finite)
-def test_dual_integral(before: Progress, after: Progress, optimum: float) -> None:
-    lack = dual_integral(optimum)(before, after)
-    assert lack == dual_integral(lambda progress: {"a": optimum}[progress.instance])(before, after)
-    if not np.isfinite(before.dual_bound) or abs(before.dual_bound) >= 1e20:
-        assert lack == 0.0
-        return
-    sense = -1.0 if before.maximises else 1.0
-    assert lack == pytest.approx(sense * (optimum - before.dual_bound) * (after.seconds - before.seconds))
-    mirrored = [replace(one, maximises=not one.maximises, dual_bound=-one.dual_bound) for one in (before, after)]
-    assert dual_integral(-optimum)(*mirrored) == pytest.approx(lack)
-
-
-def test_what_is_no_reward_is_refused() -> None:
-    for wrong in (lambda: nodes + 1, lambda: nodes - 1, lambda: nodes * lp_iterations):
-        with pytest.raises(TypeError):
-            wrong()
-
-
-@pytest.mark.parametrize("name", ["lseu.mps", "MANN_a9.clq.lp"])
-def test_the_dual_bound_never_passes_the_optimum(name: str) -> None:
-    with BranchingEnv([file(name)], reward=dual_integral(OPTIMA[name] or 0.0)) as environment:
-        assert all(step[1] >= -1e-6 for step in random_episode(environment, 0))
-
-
-def test_a_reward_that_raises_does_not_end_the_episode() -> None:
-    calls = []
-
-    def fails_once(before: Progress, after: Progress) -> float:
-        calls.append(after.nodes)
-        if len(calls) == 1:
-            raise ZeroDivisionError("as planned")
-        return 1.0
-
-    with BranchingEnv([small], reward=fails_once) as environment:
-        environment.reset(seed=0)
-        with pytest.raises(ZeroDivisionError):
-            environment.step(0)
-        _, reward, _, _, info = environment.step(0)
-        assert (reward, info["decisions"]) == (1.0, 2)
-
-
 # ---- instances -----------------------------------------------------------------------------------------------------------
 
 
@@ -461,188 +301,3 @@ def test_a_vector_of_environments() -> None:
         assert "action_mask" in infos
     finally:
         environments.close()
-
-
-# ---- ends ----------------------------------------------------------------------------------------------------------------
-
-
-def half_finished() -> tuple[BranchingEnv, weakref.ref[Model]]:
-    environment = BranchingEnv([lambda: knapsack(10, 60, 1)])
-    environment.reset(seed=0)
-    for _ in range(3):
-        environment.step(0)
-    assert solver_threads() == 1
-    return environment, weakref.ref(environment.model)
-
-
-def test_close_ends_the_solve() -> None:
-    environment, model = half_finished()
-    environment.close()
-    assert (model(), solver_threads()) == (None, 0)
-    environment.close()
-
-
-def test_reset_ends_the_solve() -> None:
-    environment, model = half_finished()
-    environment.reset()
-    assert (model(), solver_threads()) == (None, 1)
-    environment.close()
-
-
-def test_garbage_ends_the_solve() -> None:
-    environment, model = half_finished()
-    del environment
-    assert eventually(lambda: model() is None and solver_threads() == 0)
-
-
-def test_garbage_in_a_cycle_ends_the_solve() -> None:
-    environment, model = half_finished()
-    cycle: list[object] = [environment]
-    cycle.append(cycle)
-    del environment, cycle
-    gc.collect()
-    assert eventually(lambda: model() is None and solver_threads() == 0)
-
-
-def test_garbage_collected_by_another_solves_thread() -> None:
-    environment, model = half_finished()
-
-    class Collects(MostFractional):
-        def score(self, state: BranchState, path: Any) -> Any:
-            gc.collect()
-            return super().score(state, path)
-
-    cycle: list[object] = [environment]
-    cycle.append(cycle)
-    gc.disable()
-    try:
-        del environment, cycle
-        other = small()
-        apply_settings(other, "clean")
-        brancher = attach(other, Collects())
-        solver = threading.Thread(target=optimize, args=(other,))
-        solver.start()
-        solver.join(60)
-        assert not solver.is_alive()
-        assert brancher.statistics.decisions > 0
-        assert model() is None  # collected by the other thread, before gc.enable()
-    finally:
-        gc.enable()
-    assert eventually(lambda: solver_threads() == 0)
-
-
-def test_a_users_exception_ends_the_solve() -> None:
-    def user_code() -> None:
-        with BranchingEnv([small]) as environment:
-            environment.reset(seed=0)
-            raise ZeroDivisionError("as planned")
-
-    with pytest.raises(ZeroDivisionError):
-        user_code()
-    assert solver_threads() == 0
-
-
-class Slow(Heur):
-    """Holds SCIP up before the first decision."""
-
-    def __init__(self, entered: threading.Event) -> None:
-        self.entered = entered
-
-    def heurexec(self, heurtiming: object, nodeinfeasible: bool) -> dict[str, Any]:
-        self.entered.set()
-        time.sleep(0.3)
-        return {"result": SCIP_RESULT.DIDNOTFIND}
-
-
-def test_ctrl_c_ends_a_step_that_waits() -> None:
-    entered = threading.Event()
-
-    def slow() -> Model:
-        model = small()
-        heuristic = Slow(entered)
-        model.includeHeur(heuristic, "slow", "", "s", timingmask=SCIP_HEURTIMING.BEFORENODE)
-        heuristic.model = None
-        return model
-
-    def press() -> None:
-        entered.wait(30)
-        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
-
-    environment = BranchingEnv([slow])
-    finger = threading.Thread(target=press)
-    finger.start()
-    with pytest.raises(KeyboardInterrupt):
-        environment.reset(seed=0)
-    finger.join()
-    assert solver_threads() == 0
-    with pytest.raises(gymnasium.error.ResetNeeded):
-        environment.step(0)
-    environment.reset(seed=0)  # and goes on when asked to
-    environment.close()
-
-
-class Broken(Model):
-    def optimizeNogil(self) -> None:  # noqa: N802  (PySCIPOpt's name)
-        raise ArithmeticError("as planned")
-
-
-def test_what_the_solve_raises_is_raised() -> None:
-    with BranchingEnv([Broken, small]) as environment:
-        with pytest.raises(ArithmeticError, match="as planned"):
-            environment.reset(seed=0)
-        assert solver_threads() == 0
-        environment.reset()
-
-
-SCRIPT = """
-import sys
-sys.path.insert(0, {root!r})
-from revibranch.branching.environment import BranchingEnv
-from tests.branching.models import knapsack
-environment = BranchingEnv([lambda: knapsack(10, 60, 1)])
-environment.reset(seed=0)
-environment.step(0)
-print("half", flush=True)
-{end}
-"""
-
-
-@pytest.mark.parametrize(
-    ("end", "code"),
-    [
-        ("", 0),
-        ("sys.exit(3)", 3),
-        ("raise ZeroDivisionError", 1),
-        ("environment.cycle = environment", 0),
-        ("others = [BranchingEnv([lambda: knapsack(10, 60, 2)]) for _ in range(3)]; [other.reset() for other in others]", 0),
-    ],
-)
-def test_the_interpreter_ends(end: str, code: int) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT.format(root=str(ROOT), end=end)], capture_output=True, text=True, timeout=120, check=False
-    )
-    assert (done.stdout.strip(), done.returncode) == ("half", code), done.stderr
-    assert "ZeroDivisionError" in done.stderr if code == 1 else not done.stderr
-
-
-def test_episodes_leave_nothing_behind() -> None:
-    process = psutil.Process()
-    environment = BranchingEnv([small])
-
-    def episodes(n: int) -> None:
-        for place in range(n):
-            environment.reset()
-            truncated = terminated = False
-            steps = 0
-            while not (terminated or truncated) and (steps < 2 or place % 4 == 0):
-                _, _, terminated, truncated, _ = environment.step(0)
-                steps += 1
-        environment.close()
-        gc.collect()
-
-    episodes(20)
-    before = process.memory_info().rss
-    episodes(200)
-    assert solver_threads() == 0
-    assert process.num_threads() < 20 + threading.active_count()
-    assert process.memory_info().rss - before < 20 * 2**20  # a leaked model of this size takes some MB
