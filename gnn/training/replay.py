@@ -74,6 +74,8 @@ class Replay:
         self._settings = settings
         self._per_episode = per_episode
         self._offsets: NDArray[np.int64] = np.zeros(1, dtype=np.int64)
+        # Of each unit: one by how many units come up when it does.
+        self._evenness: NDArray[np.float64] = np.empty(0)
 
     def __len__(self) -> int:
         """Decisions in the replay."""
@@ -100,25 +102,27 @@ class Replay:
             oldest = self.episodes.pop(0)
             memory -= oldest.episode.nbytes
             gone.append(oldest.number)
-        self._offsets = np.concatenate([[0], np.cumsum([len(part.units) for part in self.episodes])]).astype(np.int64)
+        counts = np.array([len(part.units) for part in self.episodes], dtype=np.int64)
+        self._offsets = np.concatenate([[0], np.cumsum(counts)])
+        self._evenness = np.repeat(1.0 / np.minimum(np.maximum(counts, 1), self._per_episode), counts)
         return gone
 
     def draw(self, random: np.random.Generator, decisions: int) -> list[Draw]:
         """Draw units until they hold so many decisions, if there are so many.
 
         A unit is drawn evenly or by its priority, and brings up to ``paths_per_episode`` - 1 others of its episode along, evenly
-        drawn, whose graphs are at hand then. So episodes of fewer units than that come up the less often, in proportion: an
-        episode of one unit, with 8 paths an episode, an eighth as often as evenness would have it. No unit comes twice.
+        drawn, whose graphs are at hand then. An episode of fewer units brings fewer along, and is asked the more often for it:
+        evenly drawn, all units come up alike, but for what cannot be had since no unit comes twice.
         """
         taken: dict[int, set[int]] = {}
         draws: list[Draw] = []
         total, attempts = 0, 0
         if not self._offsets[-1]:
             return draws
-        shares = self._shares()
+        shares, cumulated = self._shares()
         while total < decisions and attempts < 4 * decisions:
             attempts += 1
-            place, unit, correction = self._one(random, shares)
+            place, unit, correction = self._one(random, shares, cumulated)
             stored = self.episodes[place]
             seen = taken.setdefault(place, set())
             if unit in seen:
@@ -142,24 +146,21 @@ class Replay:
             for unit in draw.units:
                 draw.stored.priorities[unit] = abs(next(values)) + 1e-3
 
-    def _shares(self) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-        """Probability of each unit and its sums so far; None where all are as likely."""
-        if self._settings.priority == 0.0:
-            return None
-        weights = np.concatenate([stored.priorities for stored in self.episodes]) ** self._settings.priority
-        shares: NDArray[np.float64] = weights / weights.sum()
-        return shares, shares.cumsum()
+    def _shares(self) -> tuple[NDArray[np.float64] | None, NDArray[np.float64]]:
+        """Of all units: their shares by priority, None where all are alike, and the sums so far of what they are drawn by."""
+        weights = self._evenness
+        shares: NDArray[np.float64] | None = None
+        if self._settings.priority:
+            priorities = np.concatenate([stored.priorities for stored in self.episodes]) ** self._settings.priority
+            shares = priorities / priorities.sum()
+            weights = weights * priorities
+        return shares, weights.cumsum()
 
     def _one(
-        self, random: np.random.Generator, priorities: tuple[NDArray[np.float64], NDArray[np.float64]] | None
+        self, random: np.random.Generator, shares: NDArray[np.float64] | None, cumulated: NDArray[np.float64]
     ) -> tuple[int, int, float]:
-        total = int(self._offsets[-1])
-        if priorities is None:
-            flat, correction = int(random.integers(total)), 1.0
-        else:
-            shares, cumulated = priorities
-            flat = min(int(cumulated.searchsorted(random.random())), total - 1)
-            # Relative to the rarest unit's, as Schaul et al. (2016) scale it.
-            correction = float((shares.min() / shares[flat]) ** self._settings.correction)
+        flat = min(int(cumulated.searchsorted(random.random() * cumulated[-1], side="right")), len(cumulated) - 1)
+        # Relative to the rarest unit's, as Schaul et al. (2016) scale it.
+        correction = 1.0 if shares is None else float((shares.min() / shares[flat]) ** self._settings.correction)
         place = int(self._offsets.searchsorted(flat, side="right")) - 1
         return place, flat - int(self._offsets[place]), correction

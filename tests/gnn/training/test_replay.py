@@ -81,3 +81,16 @@ def test_priorities_decide_what_is_drawn_and_the_correction_makes_up_for_it() ->
     draws = [replay.draw(random, 1)[0] for _ in range(4000)]
     assert np.mean([draw.units[0] for draw in draws]) == pytest.approx(0.75, abs=0.03)
     assert {draw.units[0]: round(draw.correction, 2) for draw in draws} == {0: 1.0, 1: 0.33}
+
+
+def test_units_of_small_episodes_are_drawn_as_often_as_others() -> None:
+    replay = Replay(ReplaySettings(), 8)
+    for number in range(100):
+        replay.add(stored(number, [1] if number < 60 else [1] * 30))
+    random = np.random.default_rng(0)
+    drawn = np.zeros(100)
+    for _ in range(2000):
+        for draw in replay.draw(random, 32):
+            drawn[draw.stored.number] += len(draw.units)
+    small, large = drawn[:60].sum() / 60, drawn[60:].sum() / (40 * 30)
+    assert small / large == pytest.approx(1.0, abs=0.15)
