@@ -68,6 +68,7 @@ GOALS: tuple[Goal, ...] = (
     _default("set cover 500x1000", "setcover-500x1000", "setcover"),
     _default("independent set 500", "independent-set-500", "auto"),
     _default("facility location 60x60", "facility-60x60", "auto"),
+    _default("knapsack 100x6", "knapsack-100x6", "auto"),
 )
 """In the order of the table."""
 
