@@ -136,7 +136,9 @@ class SolveReport:
 class _Task:
     number: int
     instance: InstanceSource
-    settings: SampleSettings
+    samples: SampleSettings
+    settings: str
+    """Name of this instance's SCIP parameters."""
     entropy: tuple[int, ...]
     path: Path
     fingerprint: str
@@ -202,7 +204,8 @@ def collect(
         report = _reusable(path, number, instance, fingerprint) if path.exists() else None
         if report is None:
             entropy = (recipe.seed, instance.seed if instance.seed is not None else number)
-            tasks.append(_Task(number, instance, recipe.samples, entropy, path, fingerprint))
+            settings = settings_of(recipe.samples.settings, *entropy)
+            tasks.append(_Task(number, instance, recipe.samples, settings, entropy, path, fingerprint))
             continue
         done(report)
         if complete() is not None:
@@ -236,21 +239,20 @@ def _episode_path(folder: Path, instance: InstanceSource) -> Path:
 
 def _solve(task: _Task) -> SolveReport:
     model = task.instance.load()
-    settings = task.settings
-    applied = settings_of(settings.settings, *task.entropy)
-    apply_settings(model, applied)
-    model.setParams({"limits/totalnodes": settings.node_limit, "limits/time": settings.time_limit})
-    policy = CollectPolicy(settings, task.entropy)
+    samples = task.samples
+    apply_settings(model, task.settings)
+    model.setParams({"limits/totalnodes": samples.node_limit, "limits/time": samples.time_limit})
+    policy = CollectPolicy(samples, task.entropy)
     attach(model, policy, strict=True)
     optimize(model)
-    if model.getStatus() == "userinterrupt" and policy.recorder.n_samples < settings.per_instance:
+    if model.getStatus() == "userinterrupt" and policy.recorder.n_samples < samples.per_instance:
         raise KeyboardInterrupt  # SCIP caught it; what the solve has come to is no whole episode
     facts = {
         "instance": task.instance.name,
         "family": task.instance.family,
         "seed": task.instance.seed,
         "fingerprint": task.fingerprint,
-        "settings": applied,
+        "settings": task.settings,
         "status": model.getStatus(),
         "nodes": model.getNTotalNodes(),
         "scip_version": str(model.version()),

@@ -74,8 +74,9 @@ class Replay:
         self._settings = settings
         self._per_episode = per_episode
         self._offsets: NDArray[np.int64] = np.zeros(1, dtype=np.int64)
-        # Of each unit: one by how many units come up when it does.
+        # Of each unit: one by how many units come up when it does; and the sums so far.
         self._evenness: NDArray[np.float64] = np.empty(0)
+        self._cumulated: NDArray[np.float64] = np.empty(0)
 
     def __len__(self) -> int:
         """Decisions in the replay."""
@@ -105,6 +106,7 @@ class Replay:
         counts = np.array([len(part.units) for part in self.episodes], dtype=np.int64)
         self._offsets = np.concatenate([[0], np.cumsum(counts)])
         self._evenness = np.repeat(1.0 / np.minimum(np.maximum(counts, 1), self._per_episode), counts)
+        self._cumulated = self._evenness.cumsum()
         return gone
 
     def draw(self, random: np.random.Generator, decisions: int) -> list[Draw]:
@@ -148,13 +150,11 @@ class Replay:
 
     def _shares(self) -> tuple[NDArray[np.float64] | None, NDArray[np.float64]]:
         """Of all units: their shares by priority, None where all are alike, and the sums so far of what they are drawn by."""
-        weights = self._evenness
-        shares: NDArray[np.float64] | None = None
-        if self._settings.priority:
-            priorities = np.concatenate([stored.priorities for stored in self.episodes]) ** self._settings.priority
-            shares = priorities / priorities.sum()
-            weights = weights * priorities
-        return shares, weights.cumsum()
+        if not self._settings.priority:
+            return None, self._cumulated
+        priorities = np.concatenate([stored.priorities for stored in self.episodes]) ** self._settings.priority
+        shares: NDArray[np.float64] = priorities / priorities.sum()
+        return shares, (self._evenness * priorities).cumsum()
 
     def _one(
         self, random: np.random.Generator, shares: NDArray[np.float64] | None, cumulated: NDArray[np.float64]
