@@ -190,6 +190,8 @@ class LearnedBrancher(Branchrule):  # type: ignore[misc]  # PySCIPOpt has no com
     def _check_search(self, state: BranchState) -> None:
         """Raise where the policy did to SCIP what only the brancher may do."""
         search = self._search
+        if search.untouched(state.node.number):
+            return
         if not search.solving:
             raise PolicyError("the policy took SCIP out of its solving stage")
         self._check_modes()

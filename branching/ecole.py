@@ -195,22 +195,33 @@ class _Paths(PathMemory):
     def __init__(self, view: Model, search: Search) -> None:
         super().__init__(search)
         self._view = view
+        self._decisions: dict[int, tuple[int, object]] = {}
+
+    def clear(self) -> None:
+        super().clear()
+        self._decisions.clear()
+
+    def keep(self, state: BranchState, children: tuple[int, int, int], memory: object) -> None:
+        self._decisions[state.node.number] = state.node.depth, memory
+        super().keep(state, children, memory)
 
     def path(self) -> tuple[PathStep, ...]:
         node = self._view.getCurrentNode()
         while (parent := node.getParent()) is not None:
             number, entered = parent.getNumber(), node.getNumber()
-            if number in self._decisions:
-                depth, children, memory = self._decisions[number]
-                if entered in children:
-                    break  # and so are all above it
-                branching = node.getParentBranchings()
-                # One bound was changed: the upper one down, the lower one up. Nodes made by other rules may have more.
-                if branching is not None and len(branching[2]) == 1:
-                    down, up, middle = children
-                    self._decisions[number] = depth, (down, entered, middle) if branching[2][0] == 0 else (entered, up, middle), memory
+            if entered in self._steps:
+                break  # and so are all above it
+            branching = node.getParentBranchings() if number in self._decisions else None
+            # One bound was changed: the upper one down, the lower one up. Nodes made by other rules may have more.
+            if branching is not None and len(branching[2]) == 1:
+                depth, memory = self._decisions[number]
+                self._steps[entered] = PathStep(number, depth, 1 if branching[2][0] == 0 else 0, memory)
             node = parent
         return super().path()
+
+    def _prune(self, alive: set[int]) -> None:
+        super()._prune(alive)
+        self._decisions = {number: decision for number, decision in self._decisions.items() if number in alive}
 
 
 class _Chooser(LearnedBrancher):

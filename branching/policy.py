@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -141,7 +142,7 @@ def best_candidate(scores: object, n_candidates: int) -> int:
     if array.shape != (n_candidates,):
         raise PolicyError(f"the policy gave scores of shape {array.shape} for {n_candidates} candidates")
     best = int(array.argmax())
-    if np.isfinite(array[best]):
+    if math.isfinite(array[best]):
         return best
     finite = np.isfinite(array)
     if not finite.any():

@@ -2,12 +2,14 @@
 """The branching network in C: one graph in, scores or step embeddings out. See network.h, and gnn/native.py for the folding."""
 
 from libc.stdint cimport int32_t, int64_t
-
+from libc.string cimport memcpy
 
 cimport numpy as cnp
 import numpy as np
 
 cnp.import_array()
+
+include "facts.pxi"
 
 
 cdef extern from "network.h" nogil:
@@ -104,7 +106,7 @@ cdef class NativeNetwork:
 
     cdef revi_network network
     cdef dict arrays
-    cdef cnp.ndarray scratch, embeddings, edge_values
+    cdef cnp.ndarray scratch, embeddings, edge_values, revived
     cdef cnp.ndarray candidate_offsets, candidate_sources, candidate_values
     cdef object structure
     cdef int64_t n_embedded
@@ -144,6 +146,7 @@ cdef class NativeNetwork:
         self.scratch = np.empty(0, np.float32)
         self.embeddings = np.empty(0, np.float32)
         self.edge_values = np.empty(0, np.float32)
+        self.revived = np.empty(0, np.float32)
         self.candidate_offsets = np.empty(0, np.int64)
         self.candidate_sources = np.empty(0, np.int32)
         self.candidate_values = np.empty(0, np.float32)
@@ -195,6 +198,38 @@ cdef class NativeNetwork:
         return 0
 
     # ---- one graph -----------------------------------------------------------------------------------------------
+
+    def revive(self, steps):
+        """The memory that each step of a path left for the child that the path entered.
+
+        Args:
+            steps: ``PathStep``s, whose memories ``steps`` gave.
+
+        Returns:
+            (T, D) float32, valid until the next call.
+
+        Raises:
+            ValueError: a memory that is none of this network's.
+        """
+        cdef int width = self.network.width, child
+        cdef Py_ssize_t place = 0
+        cdef float* rows
+        cdef cnp.ndarray memory
+        self.revived = _grown(self.revived, len(steps) * width)
+        rows = <float*> self.revived.data
+        for step in steps:
+            child, kept = step.child, step.memory
+            if not isinstance(kept, np.ndarray):
+                raise ValueError(f"a step's memory is an array, not {type(kept).__name__}")
+            memory = kept
+            if (
+                cnp.PyArray_TYPE(memory) != cnp.NPY_FLOAT32 or memory.ndim != 2 or not 0 <= child < memory.shape[0]
+                or memory.shape[1] != width or not cnp.PyArray_IS_C_CONTIGUOUS(memory)
+            ):
+                raise ValueError(f"a step's memory is {kept.dtype}{list(kept.shape)} where float32[3, {width}] is wanted, of child {child}")
+            memcpy(rows + place * width, <float*> memory.data + child * width, width * sizeof(float))
+            place += 1
+        return self.revived[: place * width].reshape(place, width)
 
     def score(self, state, const float[:, ::1] memory, bint everything):
         """Scores of the candidates.

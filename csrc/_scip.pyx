@@ -136,6 +136,23 @@ cdef class Search:
         cdef SCIP* scip = self.handle.solving("lp_is_optimal")
         return bool(scip_api.SCIPhasCurrentNodeLP(scip)) and scip_api.SCIPgetLPSolstat(scip) == REVI_LPSOLSTAT_OPTIMAL
 
+    def untouched(self, int64_t number):
+        """Whether SCIP is where a brancher finds it: solving, at this focus node, which has no children, in no mode that forbids
+        branching. In one call what ``solving``, ``focus``, ``n_children`` and ``leave_modes`` tell one by one."""
+        cdef SCIP* scip
+        cdef SCIP_NODE* node
+        try:
+            scip = self.handle.get()
+        except RuntimeError:
+            return False
+        if scip_api.SCIPgetStage(scip) != REVI_STAGE_SOLVING:
+            return False
+        node = scip_api.SCIPgetFocusNode(scip)
+        return (
+            node != NULL and scip_api.SCIPnodeGetNumber(node) == number and scip_api.SCIPgetNChildren(scip) == 0
+            and not scip_api.SCIPinProbing(scip) and not scip_api.SCIPinDive(scip)
+        )
+
     def ancestors(self):
         """Numbers of the focus node's ancestors, root first, the focus node itself last."""
         cdef SCIP_NODE* node = scip_api.SCIPgetFocusNode(self.handle.solving("ancestors()"))

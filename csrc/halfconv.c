@@ -6,66 +6,93 @@
 #include "vector.h"
 
 #define REAL float
-#define VEC revi_f32v
-#define HALF revi_f32h
-#define MASK revi_i32v
-#define MAGNITUDE 0x7fffffff /* all bits but the sign's */
-#define SIGN 31
-#define LANES 8
+#define LANES REVI_F32_LANES
 #define NAME(name) f32_##name
 #define ROOT sqrtf
+#define INLINE REVI_INLINE
 #include "halfconv_kernel.h"
 
 #define REAL double
-#define VEC revi_f64v
-#define HALF revi_f64h
-#define MASK revi_i64v
-#define MAGNITUDE 0x7fffffffffffffff
-#define SIGN 63
 #define LANES 4
 #define NAME(name) f64_##name
 #define ROOT sqrt
+#define INLINE REVI_INLINE
 #include "halfconv_kernel.h"
 
+#ifdef REVI_WIDE
+#define REAL float
+#define LANES 16
+#define NAME(name) f32w_##name
+#define ROOT sqrtf
+#define INLINE REVI_WIDE_INLINE
+#include "halfconv_kernel.h"
+#endif
+
 /* Widths 32 and 64 get loops of constant length; any other multiple of 8 the general one. */
-#define REVI_BY_WIDTH(call, lanes)                                                                                   \
+#define BY_WIDTH(lanes, call, ...)                                                                                   \
     switch (graph->width) {                                                                                          \
     case 32:                                                                                                         \
-        call(32 / lanes);                                                                                            \
+        call(__VA_ARGS__, 32 / lanes);                                                                               \
         break;                                                                                                       \
     case 64:                                                                                                         \
-        call(64 / lanes);                                                                                            \
+        call(__VA_ARGS__, 64 / lanes);                                                                               \
         break;                                                                                                       \
     default:                                                                                                         \
-        call(graph->width / lanes);                                                                                  \
+        call(__VA_ARGS__, graph->width / lanes);                                                                     \
     }
 
-#define REVI_HALFCONV(real, suffix, lanes)                                                                           \
-    REVI_DISPATCH void revi_halfconv_forward_##suffix(                                                               \
-        const revi_graph *graph, const real *values, const real *source, const real *target, const real *edge,       \
-        const real *gamma, const real *beta, real epsilon, real *sums)                                               \
-    {                                                                                                                \
-        REVI_BY_WIDTH(REVI_FORWARD_##suffix, lanes)                                                                  \
-    }                                                                                                                \
-    REVI_DISPATCH void revi_halfconv_backward_##suffix(                                                              \
-        const revi_graph *graph, const real *values, const real *source, const real *target, const real *edge,       \
-        const real *gamma, const real *beta, real epsilon, const real *grad, real *d_source, real *d_target,         \
-        real *d_edge, real *d_gamma, real *d_beta)                                                                   \
-    {                                                                                                                \
-        REVI_BY_WIDTH(REVI_BACKWARD_##suffix, lanes)                                                                 \
+#define FORWARD_PARAMETERS(real)                                                                                     \
+    (const revi_graph *graph, const real *values, const real *source, const real *target, const real *edge,          \
+     const real *gamma, const real *beta, real epsilon, real *sums)
+#define FORWARD_ARGUMENTS graph, values, source, target, edge, gamma, beta, epsilon, sums
+#define BACKWARD_PARAMETERS(real)                                                                                    \
+    (const revi_graph *graph, const real *values, const real *source, const real *target, const real *edge,          \
+     const real *gamma, const real *beta, real epsilon, const real *grad, real *d_source, real *d_target,            \
+     real *d_edge, real *d_gamma, real *d_beta)
+#define BACKWARD_ARGUMENTS                                                                                           \
+    graph, values, source, target, edge, gamma, beta, epsilon, grad, d_source, d_target, d_edge, d_gamma, d_beta
+
+#define HALFCONV(kind, real, lanes, marks)                                                                           \
+    marks static void forward_##kind FORWARD_PARAMETERS(real){BY_WIDTH(lanes, kind##_forward, FORWARD_ARGUMENTS)}    \
+    marks static void backward_##kind BACKWARD_PARAMETERS(real){BY_WIDTH(lanes, kind##_backward, BACKWARD_ARGUMENTS)}
+
+HALFCONV(f32, float, REVI_F32_LANES, REVI_DISPATCH)
+HALFCONV(f64, double, 4, REVI_DISPATCH)
+#ifdef REVI_WIDE
+HALFCONV(f32w, float, 16, REVI_WIDE)
+#endif
+
+void revi_halfconv_forward_f32 FORWARD_PARAMETERS(float)
+{
+#ifdef REVI_WIDE
+    if (graph->width % 16 == 0 && revi_has_wide()) {
+        forward_f32w(FORWARD_ARGUMENTS);
+        return;
     }
+#endif
+    forward_f32(FORWARD_ARGUMENTS);
+}
 
-#define REVI_FORWARD_f32(blocks) f32_forward(graph, values, source, target, edge, gamma, beta, epsilon, sums, blocks)
-#define REVI_FORWARD_f64(blocks) f64_forward(graph, values, source, target, edge, gamma, beta, epsilon, sums, blocks)
-#define REVI_BACKWARD_f32(blocks)                                                                                    \
-    f32_backward(graph, values, source, target, edge, gamma, beta, epsilon, grad, d_source, d_target, d_edge,        \
-                 d_gamma, d_beta, blocks)
-#define REVI_BACKWARD_f64(blocks)                                                                                    \
-    f64_backward(graph, values, source, target, edge, gamma, beta, epsilon, grad, d_source, d_target, d_edge,        \
-                 d_gamma, d_beta, blocks)
+void revi_halfconv_backward_f32 BACKWARD_PARAMETERS(float)
+{
+#ifdef REVI_WIDE
+    if (graph->width % 16 == 0 && revi_has_wide()) {
+        backward_f32w(BACKWARD_ARGUMENTS);
+        return;
+    }
+#endif
+    backward_f32(BACKWARD_ARGUMENTS);
+}
 
-REVI_HALFCONV(float, f32, 8)
-REVI_HALFCONV(double, f64, 4)
+void revi_halfconv_forward_f64 FORWARD_PARAMETERS(double)
+{
+    forward_f64(FORWARD_ARGUMENTS);
+}
+
+void revi_halfconv_backward_f64 BACKWARD_PARAMETERS(double)
+{
+    backward_f64(BACKWARD_ARGUMENTS);
+}
 
 /* Without a branch in the loops, so that they run on vectors. */
 REVI_DISPATCH static int offsets_fall(const int64_t *offsets, int64_t n_targets)

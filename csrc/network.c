@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "halfconv.h"
+#include "vector.h"
 
 /* [target, sum, degree], padded to whole vectors: the input of a half-convolution's update. */
 static int64_t update_stride(int width)
@@ -29,26 +30,35 @@ int64_t revi_network_scratch(const revi_network *network, int64_t n_variables, i
     return larger(larger(encode, decode), step) + 64;
 }
 
-static void normalise(const revi_normalisation *with, int64_t rows, const float *x, int64_t x_stride, float *y)
+/* In loops without branches, so that they run on vectors; the few columns that need more are gone through one by one. */
+REVI_DISPATCH static void normalise(const revi_normalisation *with, int64_t rows, const float *x, int64_t x_stride,
+                                    float *restrict y)
 {
-    for (int64_t i = 0; i < rows; ++i, x += x_stride, y += with->width) {
-        for (int c = with->n_columns; c < with->width; ++c)
-            y[c] = 0.0f;
-        for (int c = 0; c < with->n_columns; ++c) {
-            float value = x[with->place[c]];
-            if (value != value) {
-                if (with->flag[c] >= 0)
-                    y[with->flag[c]] = 1.0f;
-                y[c] = 0.0f;
-                continue;
-            }
-            /* most values are zero, and the logarithm is the dearest step here */
-            if (with->logarithmic[c] && value != 0.0f)
-                value = copysignf(log1pf(fabsf(value)), value);
-            value = (value - with->mean[c]) * with->inverse_scale[c];
-            y[c] = value > with->limit ? with->limit : value < -with->limit ? -with->limit : value;
-        }
+    const int n = with->n_columns, width = with->width, *place = with->place;
+    const float limit = with->limit, *mean = with->mean, *inverse_scale = with->inverse_scale;
+    for (int64_t i = 0; i < rows; ++i) {
+        for (int c = 0; c < n; ++c)
+            y[i * width + c] = x[i * x_stride + place[c]];
+        for (int c = n; c < width; ++c)
+            y[i * width + c] = 0.0f;
     }
+    for (int c = 0; c < n; ++c) {
+        if (with->flag[c] >= 0)
+            for (int64_t i = 0; i < rows; ++i)
+                y[i * width + with->flag[c]] = y[i * width + c] != y[i * width + c] ? 1.0f : 0.0f;
+        if (with->logarithmic[c])
+            for (int64_t i = 0; i < rows; ++i) {
+                const float value = y[i * width + c];
+                if (value != 0.0f) /* most are zero, and the logarithm is the dearest step here */
+                    y[i * width + c] = copysignf(log1pf(fabsf(value)), value);
+            }
+    }
+    for (int64_t i = 0; i < rows; ++i)
+        for (int c = 0; c < n; ++c) {
+            const float value = (y[i * width + c] - mean[c]) * inverse_scale[c];
+            const float clipped = value > limit ? limit : value < -limit ? -limit : value;
+            y[i * width + c] = value != value ? 0.0f : clipped;
+        }
 }
 
 /* Writes the sums and degrees into the updates of the targets, whose first D columns hold their embeddings already. */

@@ -1,7 +1,10 @@
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
-from ..branching.state import BranchState
+from ..branching.policy import PathStep
+from ..branching.state import BranchState, NodeFacts
 
 class NativeNetwork:
     def __init__(
@@ -15,5 +18,8 @@ class NativeNetwork:
         epsilon: tuple[float, float],
         arrays: dict[str, NDArray[np.float32] | NDArray[np.int32]],
     ) -> None: ...
+    def revive(self, steps: Sequence[PathStep]) -> NDArray[np.float32]: ...
     def score(self, state: BranchState, memory: NDArray[np.float32], everything: bool) -> NDArray[np.float32]: ...
     def steps(self, chosen: int, facts: NDArray[np.float32], position: NDArray[np.float32]) -> NDArray[np.float32]: ...
+
+def node_fact_vector(facts: NodeFacts, n_candidates: int, n_variables: int) -> NDArray[np.float32]: ...

@@ -144,7 +144,7 @@ class NativePolicy(Policy):
         self.needs_path = config.history_length > 0
         self._tensors = {name: np.array(tensor, dtype=np.float32) for name, tensor in tensors.items()}
         self._frequencies = np.exp(np.arange(0, config.width, 2) * (-np.log(10_000.0) / config.width)).astype(np.float32)
-        self._no_steps = np.empty((0, config.width), dtype=np.float32)
+        self._positions: dict[int, NDArray[np.float32]] = {}
         self._local = threading.local()
         self._network()
 
@@ -153,20 +153,19 @@ class NativePolicy(Policy):
 
     def score(self, state: BranchState, path: Sequence[PathStep]) -> NDArray[np.float32]:
         """Scores of the candidates, (k,) float32. Steps without memory are left out of the history."""
+        network = self._network()
         self._local.scored = state.node
-        return self._network().score(state, self._history(path), everything=self.needs_path)
+        return network.score(state, network.revive(self._history(path)), everything=self.needs_path)
 
     def remember(self, state: BranchState, path: Sequence[PathStep], choice: int) -> NDArray[np.float32] | None:
         """The decision's steps (3, D); None for a network without history. Uses what ``score`` computed for the node."""
         if not self.needs_path:
             return None
         scored: NodeFacts | None = getattr(self._local, "scored", None)
-        if scored != state.node:
+        if scored is not state.node and scored != state.node:
             self.score(state, path)
         facts = node_fact_vector(state.node, len(state.candidates), state.n_variables)
-        angles = np.float32(state.node.depth) * self._frequencies
-        position = np.concatenate([np.sin(angles), np.cos(angles)])
-        return self._network().steps(int(state.candidates[choice]), facts, position)
+        return self._network().steps(int(state.candidates[choice]), facts, self._position(state.node.depth))
 
     def _network(self) -> NativeNetwork:
         network: NativeNetwork | None = getattr(self._local, "network", None)
@@ -174,12 +173,14 @@ class NativePolicy(Policy):
             network = self._local.network = native_network(self.config, self._tensors)
         return network
 
-    def _history(self, path: Sequence[PathStep]) -> NDArray[np.float32]:
-        """(T, D)."""
+    def _history(self, path: Sequence[PathStep]) -> list[PathStep]:
         steps = [step for step in path if step.memory is not None]
-        rows = []
-        for place in select_history(len(steps), self.config.history_length):
-            memory = steps[place].memory
-            assert isinstance(memory, np.ndarray)
-            rows.append(memory[steps[place].child])
-        return np.stack(rows) if rows else self._no_steps
+        return [steps[place] for place in select_history(len(steps), self.config.history_length)]
+
+    def _position(self, depth: int) -> NDArray[np.float32]:
+        """(D,) encoding of a depth, as ``revival.Revival`` has it."""
+        position = self._positions.get(depth)
+        if position is None:
+            angles = np.float32(depth) * self._frequencies
+            position = self._positions[depth] = np.concatenate([np.sin(angles), np.cos(angles)])
+        return position

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import gc
+import os
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -191,6 +193,37 @@ def test_a_state_of_another_layout_is_refused_not_misread(name: str, change: Cal
     policy.score(state, ())
     with pytest.raises(ValueError, match=r"[Bb]uffer|ndarray|contig|do not fit"):
         policy.score(replace(state, **{name: change(getattr(state, name))}), ())
+
+
+@pytest.mark.parametrize(
+    "memory",
+    [
+        None,
+        [[0.0] * 32] * 3,
+        np.zeros((3, 32)),
+        np.zeros((3, 16), np.float32),
+        np.zeros((1, 32), np.float32),
+        np.zeros(96, np.float32),
+        np.zeros((3, 64), np.float32)[:, ::2],
+    ],
+    ids=["none", "list", "double", "narrow", "one-child", "flat", "strided"],
+)
+def test_a_memory_of_another_kind_is_refused_not_misread(memory: Any) -> None:
+    network = pair(random_network(NetworkConfig(), 3, [golden_states()[0]]))[0]._network()
+    good = np.arange(96, dtype=np.float32).reshape(3, 32)
+    np.testing.assert_array_equal(network.revive([PathStep(1, 0, 2, good), PathStep(2, 1, 0, good)]), good[[2, 0]])
+    with pytest.raises(ValueError, match="a step's memory is"):
+        network.revive([PathStep(1, 0, 2, good), PathStep(2, 1, 1, memory)])
+
+
+def test_processors_without_avx512_compute_the_same() -> None:
+    # The same comparisons with torch and the formula, in a process that is told to leave AVX-512 alone.
+    tests = [f"{Path(__file__).parent}/{name}" for name in ("test_native.py", "test_fused.py")]
+    chosen = "golden or formula or finite_differences"
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-k", chosen]
+    environment = os.environ | {"REVIBRANCH_AVX512": "0"}
+    result = subprocess.run([*command, *tests], capture_output=True, text=True, check=False, env=environment)
+    assert result.returncode == 0, result.stdout
 
 
 def test_widths_it_cannot_run() -> None:
