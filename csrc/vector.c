@@ -10,6 +10,7 @@ int revi_has_wide(void)
     if (answer == 0) {
         const char *choice = getenv("REVIBRANCH_AVX512");
         const int wanted = choice == NULL || strcmp(choice, "0") != 0;
+        __builtin_cpu_init();
         answer = wanted && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") ? 1 : -1;
         __atomic_store_n(&known, answer, __ATOMIC_RELAXED);
     }

@@ -153,7 +153,7 @@ REVI_WIDE_INLINE f32_vector f32w_halves(f32w_vector value)
 
 REVI_WIDE_INLINE float f32w_total(f32w_vector value)
 {
-    return f32_total(f32w_halves(value));
+    return _mm512_reduce_add_ps((__m512)value);
 }
 
 REVI_WIDE_INLINE void f32w_totals(const f32w_vector *values, float *totals)
