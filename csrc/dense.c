@@ -2,41 +2,55 @@
 
 #include "vector.h"
 
-/* 3 x 4 accumulators fit the 16 registers of AVX2; twice that, and a quarter more, the 32 of AVX-512. */
-#define LANES REVI_F32_LANES
-#define NAME(name) f32_##name
+/* 3 x 4 accumulators fit 16 registers, twice that the 32 of AVX-512. */
+#define LANES 4
+#define NAME(name) f32x4_##name
 #define INLINE REVI_INLINE
 #define TILE_ROWS(n_vectors) ((n_vectors) == 4 ? 3 : 6)
 #include "dense_kernel.h"
 
-REVI_DISPATCH static int narrow(const revi_layer *layer, int column, int64_t rows, const float *x, int64_t x_stride,
-                                float *y, int64_t y_stride, int relu)
+static int dense_x4(const revi_layer *layer, int column, int64_t rows, const float *x, int64_t x_stride, float *y,
+                    int64_t y_stride, int relu)
 {
-    return f32_dense(layer, column, rows, x, x_stride, y, y_stride, relu);
+    return f32x4_dense(layer, column, rows, x, x_stride, y, y_stride, relu);
 }
 
-#ifdef REVI_WIDE
+#ifdef REVI_X86
+#define LANES 8
+#define NAME(name) f32x8_##name
+#define INLINE REVI_X8_INLINE
+#define TILE_ROWS(n_vectors) ((n_vectors) == 4 ? 3 : 6)
+#include "dense_kernel.h"
+
+REVI_X8 static int dense_x8(const revi_layer *layer, int column, int64_t rows, const float *x, int64_t x_stride, float *y,
+                            int64_t y_stride, int relu)
+{
+    return f32x8_dense(layer, column, rows, x, x_stride, y, y_stride, relu);
+}
+
 #define LANES 16
-#define NAME(name) f32w_##name
-#define INLINE REVI_WIDE_INLINE
+#define NAME(name) f32x16_##name
+#define INLINE REVI_X16_INLINE
 #define TILE_ROWS(n_vectors) ((n_vectors) == 4 ? 6 : 8)
 #include "dense_kernel.h"
 
-REVI_WIDE static int wide(const revi_layer *layer, int column, int64_t rows, const float *x, int64_t x_stride, float *y,
-                          int64_t y_stride, int relu)
+REVI_X16 static int dense_x16(const revi_layer *layer, int column, int64_t rows, const float *x, int64_t x_stride, float *y,
+                              int64_t y_stride, int relu)
 {
-    return f32w_dense(layer, column, rows, x, x_stride, y, y_stride, relu);
+    return f32x16_dense(layer, column, rows, x, x_stride, y, y_stride, relu);
 }
 #endif
 
 void revi_dense(const revi_layer *layer, int64_t rows, const float *x, int64_t x_stride, float *y, int64_t y_stride,
                 int relu)
 {
-    int column = 0;
-#ifdef REVI_WIDE
-    if (revi_has_wide())
-        column = wide(layer, column, rows, x, x_stride, y, y_stride, relu);
+    int column = 0; /* a kind leaves what its vectors are too wide for to the next one */
+#ifdef REVI_X86
+    const int level = revi_vector_level();
+    if (level == 2)
+        column = dense_x16(layer, column, rows, x, x_stride, y, y_stride, relu);
+    if (level >= 1)
+        column = dense_x8(layer, column, rows, x, x_stride, y, y_stride, relu);
 #endif
-    if (column < layer->out)
-        narrow(layer, column, rows, x, x_stride, y, y_stride, relu);
+    dense_x4(layer, column, rows, x, x_stride, y, y_stride, relu);
 }

@@ -6,25 +6,32 @@
 #include "vector.h"
 
 #define REAL float
-#define LANES REVI_F32_LANES
-#define NAME(name) f32_##name
+#define LANES 4
+#define NAME(name) f32x4_##name
 #define ROOT sqrtf
 #define INLINE REVI_INLINE
 #include "halfconv_kernel.h"
 
 #define REAL double
-#define LANES 4
-#define NAME(name) f64_##name
+#define LANES 2
+#define NAME(name) f64x2_##name
 #define ROOT sqrt
 #define INLINE REVI_INLINE
 #include "halfconv_kernel.h"
 
-#ifdef REVI_WIDE
+#ifdef REVI_X86
+#define REAL float
+#define LANES 8
+#define NAME(name) f32x8_##name
+#define ROOT sqrtf
+#define INLINE REVI_X8_INLINE
+#include "halfconv_kernel.h"
+
 #define REAL float
 #define LANES 16
-#define NAME(name) f32w_##name
+#define NAME(name) f32x16_##name
 #define ROOT sqrtf
-#define INLINE REVI_WIDE_INLINE
+#define INLINE REVI_X16_INLINE
 #include "halfconv_kernel.h"
 #endif
 
@@ -56,42 +63,59 @@
     marks static void forward_##kind FORWARD_PARAMETERS(real){BY_WIDTH(lanes, kind##_forward, FORWARD_ARGUMENTS)}    \
     marks static void backward_##kind BACKWARD_PARAMETERS(real){BY_WIDTH(lanes, kind##_backward, BACKWARD_ARGUMENTS)}
 
-HALFCONV(f32, float, REVI_F32_LANES, REVI_DISPATCH)
-HALFCONV(f64, double, 4, REVI_DISPATCH)
-#ifdef REVI_WIDE
-HALFCONV(f32w, float, 16, REVI_WIDE)
+HALFCONV(f32x4, float, 4, )
+HALFCONV(f64x2, double, 2, )
+#ifdef REVI_X86
+HALFCONV(f32x8, float, 8, REVI_X8)
+HALFCONV(f32x16, float, 16, REVI_X16)
 #endif
+
+static int level(const revi_graph *graph)
+{
+    const int best = revi_vector_level();
+    return best == 2 && graph->width % 16 ? 1 : best; /* all widths are multiples of 8 */
+}
 
 void revi_halfconv_forward_f32 FORWARD_PARAMETERS(float)
 {
-#ifdef REVI_WIDE
-    if (graph->width % 16 == 0 && revi_has_wide()) {
-        forward_f32w(FORWARD_ARGUMENTS);
-        return;
-    }
+    switch (level(graph)) {
+#ifdef REVI_X86
+    case 2:
+        forward_f32x16(FORWARD_ARGUMENTS);
+        break;
+    case 1:
+        forward_f32x8(FORWARD_ARGUMENTS);
+        break;
 #endif
-    forward_f32(FORWARD_ARGUMENTS);
+    default:
+        forward_f32x4(FORWARD_ARGUMENTS);
+    }
 }
 
 void revi_halfconv_backward_f32 BACKWARD_PARAMETERS(float)
 {
-#ifdef REVI_WIDE
-    if (graph->width % 16 == 0 && revi_has_wide()) {
-        backward_f32w(BACKWARD_ARGUMENTS);
-        return;
-    }
+    switch (level(graph)) {
+#ifdef REVI_X86
+    case 2:
+        backward_f32x16(BACKWARD_ARGUMENTS);
+        break;
+    case 1:
+        backward_f32x8(BACKWARD_ARGUMENTS);
+        break;
 #endif
-    backward_f32(BACKWARD_ARGUMENTS);
+    default:
+        backward_f32x4(BACKWARD_ARGUMENTS);
+    }
 }
 
 void revi_halfconv_forward_f64 FORWARD_PARAMETERS(double)
 {
-    forward_f64(FORWARD_ARGUMENTS);
+    forward_f64x2(FORWARD_ARGUMENTS);
 }
 
 void revi_halfconv_backward_f64 BACKWARD_PARAMETERS(double)
 {
-    backward_f64(BACKWARD_ARGUMENTS);
+    backward_f64x2(BACKWARD_ARGUMENTS);
 }
 
 /* Without a branch in the loops, so that they run on vectors. */

@@ -1,19 +1,31 @@
 #include "vector.h"
 
-#ifdef REVI_WIDE
 #include <stdlib.h>
 
-int revi_has_wide(void)
+static int best(void)
 {
-    static int known; /* 0: not asked yet. Threads that ask at once come to the same answer. */
-    int answer = __atomic_load_n(&known, __ATOMIC_RELAXED);
-    if (answer == 0) {
-        const char *choice = getenv("REVIBRANCH_AVX512");
-        const int wanted = choice == NULL || strcmp(choice, "0") != 0;
-        __builtin_cpu_init();
-        answer = wanted && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") ? 1 : -1;
-        __atomic_store_n(&known, answer, __ATOMIC_RELAXED);
-    }
-    return answer > 0;
-}
+#ifdef REVI_X86
+    __builtin_cpu_init();
+    if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma"))
+        return 0;
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") ? 2 : 1;
+#else
+    return 0;
 #endif
+}
+
+int revi_vector_level(void)
+{
+    static const char *const names[] = {"x4", "x8", "x16"};
+    static int known = -1; /* Threads that ask at once come to the same answer. */
+    int level = __atomic_load_n(&known, __ATOMIC_RELAXED);
+    if (level < 0) {
+        const char *wanted = getenv("REVIBRANCH_VECTORS");
+        level = best();
+        for (int lower = 0; wanted != NULL && lower < level; ++lower)
+            if (strcmp(wanted, names[lower]) == 0)
+                level = lower;
+        __atomic_store_n(&known, level, __ATOMIC_RELAXED);
+    }
+    return level;
+}

@@ -216,12 +216,13 @@ def test_a_memory_of_another_kind_is_refused_not_misread(memory: Any) -> None:
         network.revive([PathStep(1, 0, 2, good), PathStep(2, 1, 1, memory)])
 
 
-def test_processors_without_avx512_compute_the_same() -> None:
-    # The same comparisons with torch and the formula, in a process that is told to leave AVX-512 alone.
+@pytest.mark.parametrize("vectors", ["x4", "x8"])
+def test_processors_of_shorter_vectors_compute_the_same(vectors: str) -> None:
+    # The same comparisons with torch and the formula, in a process that is told to make do with them.
     tests = [f"{Path(__file__).parent}/{name}" for name in ("test_native.py", "test_fused.py")]
     chosen = "golden or formula or finite_differences"
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-k", chosen]
-    environment = os.environ | {"REVIBRANCH_AVX512": "0"}
+    environment = os.environ | {"REVIBRANCH_VECTORS": vectors}
     result = subprocess.run([*command, *tests], capture_output=True, text=True, check=False, env=environment)
     assert result.returncode == 0, result.stdout
 
