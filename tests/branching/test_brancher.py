@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pyscipopt import Model
 
 from revibranch.branching.brancher import attach, optimize
+from revibranch.branching.path import PathMemory
 from revibranch.branching.policy import PathStep, Policy, best_candidate
 from revibranch.branching.settings import apply_settings
 from revibranch.branching.state import BranchState
@@ -77,6 +78,25 @@ def test_paths_are_the_real_ancestry() -> None:
             assert step.child in (0, 1)
     deep = max(recorder.decisions, key=lambda decision: decision[1])
     assert deep[1] >= 3
+
+
+def test_forgetting_what_lies_above_no_open_node_changes_no_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    def solve() -> tuple[Recorder, int, list[int]]:
+        model, recorder, kept = tree(), Recorder(), []
+        brancher = attach(model, recorder)
+        keep = brancher._paths.keep
+        monkeypatch.setattr(brancher._paths, "keep", lambda *given: (keep(*given), kept.append(len(brancher._paths))))
+        optimize(model)
+        return recorder, model.getNTotalNodes(), kept
+
+    everything, nodes, grown = solve()
+    monkeypatch.setitem(PathMemory.__init__.__kwdefaults__, "first_pruning", 4)
+    forgetful, forgetful_nodes, pruned = solve()
+    assert forgetful.decisions == everything.decisions
+    assert forgetful_nodes == nodes
+    assert grown == sorted(grown)
+    assert pruned != sorted(pruned)
+    assert pruned[-1] < grown[-1]
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ from revibranch.branching._scip import library_path, scip_version
 from revibranch.branching.brancher import PolicyError, attach, optimize
 from revibranch.branching.ecole import BranchStateObservation, EcoleLibraryError, EcoleSource, branch, sources
 from revibranch.branching.guard import GuardedPolicy
+from revibranch.branching.path import PathMemory
 from revibranch.branching.policy import PathStep, Policy
 from revibranch.branching.sources import Turns
 from revibranch.branching.state import ECOLE_VARIABLE_COLUMNS, BranchState
@@ -137,6 +138,14 @@ def test_decisions_paths_and_tree_are_those_of_the_plugin(environment: Environme
     assert (episode.statistics.passes, episode.statistics.fallbacks, episode.error) == (0, 0, None)
     assert episode.rewards == tuple(float(decision) for decision in range(episode.statistics.decisions + 1))
     assert episode.information == {"stage": owner.getStage()}
+
+
+def test_paths_survive_forgetting(environment: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(PathMemory.__init__.__kwdefaults__, "first_pruning", 4)
+    here, there = Recorder(), Recorder()
+    branch(environment, here, tree())
+    with_plugin(there)
+    assert here.decisions == there.decisions
 
 
 def test_a_guard_does_what_it_does_in_the_plugin(environment: Environment) -> None:
