@@ -189,16 +189,8 @@ class LearnedBrancher(Branchrule):  # type: ignore[misc]  # PySCIPOpt has no com
 
     def _check_search(self, state: BranchState) -> None:
         """Raise where the policy did to SCIP what only the brancher may do."""
-        search = self._search
-        if search.untouched(state.node.number):
-            return
-        if not search.solving:
-            raise PolicyError("the policy took SCIP out of its solving stage")
-        self._check_modes()
-        if search.focus != state.node.number:
-            raise PolicyError("the policy changed SCIP's focus node")
-        if search.n_children > 0:
-            raise PolicyError("the policy branched by itself")
+        if disturbance := self._search.disturbance(state.node.number):
+            raise PolicyError(f"the policy {disturbance}")
 
     def _check_modes(self) -> None:
         """Raise where the policy left SCIP in a mode in which no rule may branch; the mode is ended."""

@@ -136,22 +136,23 @@ cdef class Search:
         cdef SCIP* scip = self.handle.solving("lp_is_optimal")
         return bool(scip_api.SCIPhasCurrentNodeLP(scip)) and scip_api.SCIPgetLPSolstat(scip) == REVI_LPSOLSTAT_OPTIMAL
 
-    def untouched(self, int64_t number):
-        """Whether SCIP is where a brancher finds it: solving, at this focus node, which has no children, in no mode that forbids
-        branching. In one call what ``solving``, ``focus``, ``n_children`` and ``leave_modes`` tell one by one."""
+    def disturbance(self, int64_t number):
+        """What somebody did to SCIP that only a brancher may do, since it was at this focus node without children; "" for
+        nothing. A mode in which nobody may branch is ended."""
         cdef SCIP* scip
         cdef SCIP_NODE* node
-        try:
-            scip = self.handle.get()
-        except RuntimeError:
-            return False
-        if scip_api.SCIPgetStage(scip) != REVI_STAGE_SOLVING:
-            return False
+        if not self.solving:
+            return "took SCIP out of its solving stage"
+        mode = self.leave_modes()
+        if mode:
+            return f"left SCIP in {mode} mode"
+        scip = self.handle.get()
         node = scip_api.SCIPgetFocusNode(scip)
-        return (
-            node != NULL and scip_api.SCIPnodeGetNumber(node) == number and scip_api.SCIPgetNChildren(scip) == 0
-            and not scip_api.SCIPinProbing(scip) and not scip_api.SCIPinDive(scip)
-        )
+        if node == NULL or scip_api.SCIPnodeGetNumber(node) != number:
+            return "changed SCIP's focus node"
+        if scip_api.SCIPgetNChildren(scip) > 0:
+            return "branched by itself"
+        return ""
 
     def ancestors(self):
         """Numbers of the focus node's ancestors, root first, the focus node itself last."""

@@ -5,40 +5,22 @@
 /* 3 x 4 accumulators fit 16 registers, twice that the 32 of AVX-512. */
 #define LANES 4
 #define NAME(name) f32x4_##name
-#define INLINE REVI_INLINE
+#define TARGET
 #define TILE_ROWS(n_vectors) ((n_vectors) == 4 ? 3 : 6)
 #include "dense_kernel.h"
-
-static int dense_x4(const revi_layer *layer, int column, int64_t rows, const float *x, int64_t x_stride, float *y,
-                    int64_t y_stride, int relu)
-{
-    return f32x4_dense(layer, column, rows, x, x_stride, y, y_stride, relu);
-}
 
 #ifdef REVI_X86
 #define LANES 8
 #define NAME(name) f32x8_##name
-#define INLINE REVI_X8_INLINE
+#define TARGET REVI_X8
 #define TILE_ROWS(n_vectors) ((n_vectors) == 4 ? 3 : 6)
 #include "dense_kernel.h"
 
-REVI_X8 static int dense_x8(const revi_layer *layer, int column, int64_t rows, const float *x, int64_t x_stride, float *y,
-                            int64_t y_stride, int relu)
-{
-    return f32x8_dense(layer, column, rows, x, x_stride, y, y_stride, relu);
-}
-
 #define LANES 16
 #define NAME(name) f32x16_##name
-#define INLINE REVI_X16_INLINE
+#define TARGET REVI_X16
 #define TILE_ROWS(n_vectors) ((n_vectors) == 4 ? 6 : 8)
 #include "dense_kernel.h"
-
-REVI_X16 static int dense_x16(const revi_layer *layer, int column, int64_t rows, const float *x, int64_t x_stride, float *y,
-                              int64_t y_stride, int relu)
-{
-    return f32x16_dense(layer, column, rows, x, x_stride, y, y_stride, relu);
-}
 #endif
 
 void revi_dense(const revi_layer *layer, int64_t rows, const float *x, int64_t x_stride, float *y, int64_t y_stride,
@@ -48,9 +30,9 @@ void revi_dense(const revi_layer *layer, int64_t rows, const float *x, int64_t x
 #ifdef REVI_X86
     const int level = revi_vector_level();
     if (level == 2)
-        column = dense_x16(layer, column, rows, x, x_stride, y, y_stride, relu);
+        column = f32x16_dense(layer, column, rows, x, x_stride, y, y_stride, relu);
     if (level >= 1)
-        column = dense_x8(layer, column, rows, x, x_stride, y, y_stride, relu);
+        column = f32x8_dense(layer, column, rows, x, x_stride, y, y_stride, relu);
 #endif
-    dense_x4(layer, column, rows, x, x_stride, y, y_stride, relu);
+    f32x4_dense(layer, column, rows, x, x_stride, y, y_stride, relu);
 }

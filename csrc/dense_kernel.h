@@ -1,7 +1,8 @@
 /* Body of a dense layer for one kind of float vectors (vector.h); included by dense.c once per kind with LANES, NAME,
- * INLINE, and TILE_ROWS(n_vectors) defined, and undefines them. */
+ * TARGET (its functions' attribute) and TILE_ROWS(n_vectors) defined, and undefines them. */
 
 #define VEC NAME(vector)
+#define INLINE REVI_INLINE TARGET
 
 /* `n_rows` rows and `n_vectors` vectors of outputs at a time. */
 INLINE void NAME(tile)(const revi_layer *layer, int column, const float *x, int64_t x_stride, float *y, int64_t y_stride,
@@ -38,8 +39,8 @@ INLINE void NAME(columns)(const revi_layer *layer, int column, int64_t rows, con
 }
 
 /* The layer's outputs from `column` on, as far as whole vectors reach; returns the column behind them. */
-INLINE int NAME(dense)(const revi_layer *layer, int column, int64_t rows, const float *x, int64_t x_stride, float *y,
-                       int64_t y_stride, int relu)
+TARGET static int NAME(dense)(const revi_layer *layer, int column, int64_t rows, const float *x, int64_t x_stride, float *y,
+                              int64_t y_stride, int relu)
 {
     for (; column + 4 * LANES <= layer->out; column += 4 * LANES)
         NAME(columns)(layer, column, rows, x, x_stride, y, y_stride, relu, 4);
@@ -54,4 +55,5 @@ INLINE int NAME(dense)(const revi_layer *layer, int column, int64_t rows, const 
 #undef LANES
 #undef NAME
 #undef INLINE
+#undef TARGET
 #undef TILE_ROWS

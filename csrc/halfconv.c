@@ -70,6 +70,20 @@ HALFCONV(f32x8, float, 8, REVI_X8)
 HALFCONV(f32x16, float, 16, REVI_X16)
 #endif
 
+/* By level, see vector.h. */
+static void (*const forwards[]) FORWARD_PARAMETERS(float) = {
+    forward_f32x4,
+#ifdef REVI_X86
+    forward_f32x8, forward_f32x16,
+#endif
+};
+static void (*const backwards[]) BACKWARD_PARAMETERS(float) = {
+    backward_f32x4,
+#ifdef REVI_X86
+    backward_f32x8, backward_f32x16,
+#endif
+};
+
 static int level(const revi_graph *graph)
 {
     const int best = revi_vector_level();
@@ -78,34 +92,12 @@ static int level(const revi_graph *graph)
 
 void revi_halfconv_forward_f32 FORWARD_PARAMETERS(float)
 {
-    switch (level(graph)) {
-#ifdef REVI_X86
-    case 2:
-        forward_f32x16(FORWARD_ARGUMENTS);
-        break;
-    case 1:
-        forward_f32x8(FORWARD_ARGUMENTS);
-        break;
-#endif
-    default:
-        forward_f32x4(FORWARD_ARGUMENTS);
-    }
+    forwards[level(graph)](FORWARD_ARGUMENTS);
 }
 
 void revi_halfconv_backward_f32 BACKWARD_PARAMETERS(float)
 {
-    switch (level(graph)) {
-#ifdef REVI_X86
-    case 2:
-        backward_f32x16(BACKWARD_ARGUMENTS);
-        break;
-    case 1:
-        backward_f32x8(BACKWARD_ARGUMENTS);
-        break;
-#endif
-    default:
-        backward_f32x4(BACKWARD_ARGUMENTS);
-    }
+    backwards[level(graph)](BACKWARD_ARGUMENTS);
 }
 
 void revi_halfconv_forward_f64 FORWARD_PARAMETERS(double)
