@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-__all__ = ["CHILDREN", "select_history"]
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..branching.policy import PathStep
+
+__all__ = ["CHILDREN", "select_history", "select_steps"]
 
 CHILDREN = 3
 """Children a decision may create: down, up, and the middle one of an integer LP value."""
@@ -23,3 +29,9 @@ def select_history(n_steps: int, length: int) -> list[int]:
     if length <= 1:
         return list(range(n_steps - length, n_steps))
     return [0, *range(n_steps - length + 1, n_steps)]
+
+
+def select_steps(path: Sequence[PathStep], length: int) -> list[PathStep]:
+    """The steps of a path that the decoder sees, of those that have a memory; ``length`` as in ``select_history``."""
+    steps = [step for step in path if step.memory is not None]
+    return [steps[place] for place in select_history(len(steps), length)]

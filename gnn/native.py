@@ -15,7 +15,7 @@ from ._network import NativeNetwork
 from .columns import LIMIT, LOGARITHMIC_COLUMNS, MISSING_COLUMNS
 from .config import NetworkConfig
 from .facts import NODE_FACTS, node_fact_vector
-from .history import select_history
+from .history import select_steps
 
 if TYPE_CHECKING:
     from pyscipopt import Model
@@ -155,7 +155,7 @@ class NativePolicy(Policy):
         """Scores of the candidates, (k,) float32. Steps without memory are left out of the history."""
         network = self._network()
         self._local.scored = state.node
-        return network.score(state, network.revive(self._history(path)), everything=self.needs_path)
+        return network.score(state, network.revive(select_steps(path, self.config.history_length)), everything=self.needs_path)
 
     def remember(self, state: BranchState, path: Sequence[PathStep], choice: int) -> NDArray[np.float32] | None:
         """The decision's steps (3, D); None for a network without history. Uses what ``score`` computed for the node."""
@@ -172,10 +172,6 @@ class NativePolicy(Policy):
         if network is None:
             network = self._local.network = native_network(self.config, self._tensors)
         return network
-
-    def _history(self, path: Sequence[PathStep]) -> list[PathStep]:
-        steps = [step for step in path if step.memory is not None]
-        return [steps[place] for place in select_history(len(steps), self.config.history_length)]
 
     def _position(self, depth: int) -> NDArray[np.float32]:
         """(D,) encoding of a depth, as ``revival.Revival`` has it."""

@@ -15,8 +15,8 @@ from torch import Tensor
 from ..branching.policy import PathStep, Policy
 from ..branching.state import BranchState, NodeFacts
 from .batch import GraphBatch, GraphStructure
+from .history import select_steps
 from .network import BranchingNetwork
-from .revival import select_history
 
 if TYPE_CHECKING:
     from pyscipopt import Model
@@ -106,12 +106,10 @@ class NetworkPolicy(Policy):
 
     def _history(self, path: Sequence[PathStep]) -> Tensor:
         """(1, T, D)."""
-        steps = [step for step in path if step.memory is not None]
         rows = []
-        for place in select_history(len(steps), self.network.config.history_length):
-            memory = steps[place].memory
-            assert isinstance(memory, Tensor)
-            rows.append(memory[steps[place].child])
+        for step in select_steps(path, self.network.config.history_length):
+            assert isinstance(step.memory, Tensor)
+            rows.append(step.memory[step.child])
         return torch.stack(rows)[None] if rows else torch.zeros(1, 0, self.network.config.width, device=self.device)
 
     @contextmanager
