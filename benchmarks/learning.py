@@ -21,6 +21,7 @@ from time import sleep
 import click
 import numpy as np
 
+from ..gnn.devices import DEVICES, Device
 from ..gnn.training.recipe import load_recipe
 from ..gnn.training.run_folder import RECIPE_NAME, STATE_NAME, recipe_text
 from ..instances.files import resolve_all
@@ -68,6 +69,7 @@ _RULES = ("scip:random", "scip:pscost", "scip:vanillafullstrong")
 @click.option("--seeds", default=3, show_default=True, help="Trainings of each variant.")
 @click.option("--only", multiple=True, help="Variants; all if not given.")
 @click.option("--time-limit", default=60.0, show_default=True, help="CPU seconds of a run of the evaluation.")
+@click.option("--device", type=click.Choice(DEVICES), default="cpu", show_default=True, help="Where gradient steps run.")
 @click.option("--workers", default=1, show_default=True, help="Trainings, then runs, at a time.")
 def main(
     recipe: Path,
@@ -77,6 +79,7 @@ def main(
     seeds: int,
     only: tuple[str, ...],
     time_limit: float,
+    device: Device,
     workers: int,
 ) -> None:
     """Train, evaluate, and print the tables as Markdown."""
@@ -88,7 +91,7 @@ def main(
         raise click.UsageError(f"--set {fixed[0]}: seeds and names are the study's own")
     chosen = [name for name in variants if not only or name in only]
     runs = {(name, seed): out / f"{name.replace(' ', '-')}-s{seed}" for name in chosen for seed in range(seeds)}
-    _train(recipe, {runs[name, seed]: (f"seed={seed}", *changes, *variants[name]) for name, seed in runs}, workers)
+    _train(recipe, {runs[name, seed]: (f"seed={seed}", *changes, *variants[name]) for name, seed in runs}, device, workers)
     checkpoints = {str(_checkpoint(recipe, folder)): key for key, folder in runs.items()}
     jobs = list_jobs(resolve_all(instances), [*_RULES, *checkpoints], [0], "clean", time_limit)
     try:
@@ -103,7 +106,7 @@ def main(
         click.echo(f"\n# {spec}\n\n{document(build_report(part, baseline=baseline, illustrated=False), 'markdown')}")
 
 
-def _train(recipe: Path, runs: Mapping[Path, Sequence[str]], workers: int) -> None:
+def _train(recipe: Path, runs: Mapping[Path, Sequence[str]], device: Device, workers: int) -> None:
     """A process for each training, one thread each."""
     for folder, changes in runs.items():
         _require(recipe, folder, changes)
@@ -112,7 +115,7 @@ def _train(recipe: Path, runs: Mapping[Path, Sequence[str]], workers: int) -> No
     while waiting or running:
         while waiting and len(running) < workers:
             folder, changes = waiting.popleft()
-            command = [sys.executable, "-m", "revibranch", "train", str(recipe), "--out", str(folder), "--workers", "0"]
+            command = [sys.executable, "-m", "revibranch", "train", str(recipe), "--out", str(folder), "--workers", "0", "--device", device]
             command += [part for change in changes for part in ("--set", change)]
             command += ["--resume"] if (folder / STATE_NAME).exists() else []
             folder.mkdir(parents=True, exist_ok=True)

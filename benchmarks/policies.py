@@ -8,6 +8,7 @@ from ..branching.policy import Policy
 from ..branching.settings import RULES
 
 if TYPE_CHECKING:
+    from ..gnn.devices import Device
     from ..gnn.plugin import Mode
 
 __all__ = ["AUTO", "RULE_PREFIX", "load", "scip_rule", "split_policy"]
@@ -43,7 +44,7 @@ def split_policy(policy: str) -> tuple[str, frozenset[str]]:
     return name, frozenset(modifiers)
 
 
-def load(policy: str, *, mode: Mode = "time", guard: bool = False, threads: int = 1) -> str | Policy:
+def load(policy: str, *, mode: Mode = "time", guard: bool = False, device: Device = "cpu", threads: int = 1) -> str | Policy:
     """Turn a policy's text into what ``run`` takes: a rule's text stays, anything else is loaded once.
 
     ``+guard`` and ``+nodes`` behind a policy's name put the guard, or the shortlist of ``mode="nodes"``, around it. They say all
@@ -53,6 +54,7 @@ def load(policy: str, *, mode: Mode = "time", guard: bool = False, threads: int 
         policy: ``scip:<rule>``, a pretrained policy's name or a checkpoint's path.
         mode: of a policy with nothing behind its name.
         guard: whether a policy with nothing behind its name is guarded.
+        device: of a network; tables compare what one core does.
         threads: of a network that torch runs.
 
     Raises:
@@ -67,4 +69,4 @@ def load(policy: str, *, mode: Mode = "time", guard: bool = False, threads: int 
     name, modifiers = split_policy(policy)
     if modifiers:
         mode, guard = "nodes" if "nodes" in modifiers else "time", "guard" in modifiers
-    return equip(load_policy(name, threads=threads), mode=mode, guard=guard)
+    return equip(load_policy(name, device=device, threads=threads), mode=mode, guard=guard)

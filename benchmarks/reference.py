@@ -40,6 +40,7 @@ class EagerHalfConvolution(HalfConvolution):
             pre_target=self.target(targets),
             edge_values=(edges.values - self.edge_mean) / self.edge_scale,
             edge=self.edge,
+            offsets=edges.offsets,
         )
         return sums
 
@@ -48,9 +49,9 @@ class EagerHalfConvolution(HalfConvolution):
         messages: Tensor = self.message_output(functional.relu(self.norm(pre_source_j + pre_target_i + edge_values[:, None] * edge)))
         return messages
 
-    def aggregate(self, inputs: Tensor, index: Tensor, dim_size: int) -> Tensor:
+    def aggregate(self, inputs: Tensor, index: Tensor, offsets: Tensor) -> Tensor:
         """PyG's sum."""
-        sums: Tensor = scatter(inputs, index, dim=0, dim_size=dim_size, reduce="sum")
+        sums: Tensor = scatter(inputs, index, dim=0, dim_size=len(offsets) - 1, reduce="sum")
         return sums
 
 

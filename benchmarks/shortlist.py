@@ -71,7 +71,7 @@ def compare_lists(
 @click.option("--length", "lengths", multiple=True, type=int, default=(4, LENGTH), show_default=True, help="Repeatable.")
 def main(policy: str, family: str, size: str, seed: int, instances: int, lengths: tuple[int, ...]) -> None:
     """Print a Markdown table of shifted geometric means."""
-    results = compare_lists(family, size, range(seed, seed + instances), load_policy(policy), lengths)
+    results = compare_lists(family, size, range(seed, seed + instances), load_policy(policy, device="cpu"), lengths)
     click.echo("| rule | nodes | LP iterations | all LP iterations | seconds |\n|---|---:|---:|---:|---:|")
     for name, rows in results.items():
         means = []

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Protocol
 
 from ..branching.files import write_atomically
+from ..gnn.devices import Device
+from ..gnn.training.devices import torch_device
 from ..gnn.training.errors import TrainingError
 from ..gnn.training.recipe import Recipe, load_recipe
 from ..gnn.training.reinforcement_recipe import ReinforcementRecipe
@@ -152,6 +154,7 @@ def tailor(
     *,
     settings: str = "default",
     workers: int = 1,
+    device: Device = "cpu",
     resume: bool = False,
 ) -> Verdict:
     """Train a policy on instances from files, in about a given time, and judge it on those that it never saw.
@@ -165,18 +168,20 @@ def tailor(
         observer: is told of the progress.
         settings: name of the set of SCIP parameters to solve with.
         workers: processes, at least one.
+        device: where gradient steps run.
         resume: go on with what ``out`` holds of an earlier attempt at the same: instances, seconds and settings.
 
     Raises:
         InstanceError: the instances are too few, or not from files.
-        TrainingError: ``out`` holds a run already and ``resume`` is False, or one of other instances, time or settings; or no
-            instance gave a sample.
+        TrainingError: ``out`` holds a run already and ``resume`` is False, or one of other instances, time or settings; no
+            instance gave a sample; or the device cannot be used.
         StoreError: pyarrow is not installed, or a file of runs in ``out`` is damaged.
         Interrupted: stopped by a signal.
         OSError: something cannot be written.
     """
     if any(source.path is None for source in sources):
         raise InstanceError("a policy of one's own is trained on files: `revibranch generate` writes those of a family")
+    torch_device(device)
     parts = split(sources)
     require_pyarrow()  # now, not when everything is trained
     take_folder(out, [_PLAN], resume=resume)
@@ -196,7 +201,7 @@ def tailor(
         recipe = _written(out / "imitation.toml", text)
         assert isinstance(recipe, Recipe)
         budget = Budget(share["validation samples"], share["training samples"], share["imitation"])
-        train(recipe, text, imitation.parent, observer, resume=True, workers=workers, budget=budget)
+        train(recipe, text, imitation.parent, observer, resume=True, workers=workers, device=device, budget=budget)
     text = _REINFORCEMENT.format(
         start=_toml(str(imitation)),
         common=common,
@@ -209,7 +214,9 @@ def tailor(
         observer.say("reinforcement learning from there")
         training = _written(out / "reinforced.toml", text)
         assert isinstance(training, ReinforcementRecipe)
-        train_reinforcement(training, text, reinforced.parent, observer, resume=True, workers=workers, seconds=share["reinforcement"])
+        train_reinforcement(
+            training, text, reinforced.parent, observer, resume=True, workers=workers, device=device, seconds=share["reinforcement"]
+        )
     candidates = [str(imitation), str(reinforced)]
     observer.say("which of the two, on the validation instances")
     rows = _run(parts.validation, candidates, settings, limit("choice", 2 * len(parts.validation)), out / "validation.parquet", workers)

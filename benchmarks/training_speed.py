@@ -75,7 +75,7 @@ def collect(family: str, size: str, count: int) -> list[BranchState]:
     return keeping.states[:count]
 
 
-class _Step:
+class Step:
     """A training step of one variant; the expert's scores are random, which costs as much as real ones."""
 
     def __init__(self, network: BranchingNetwork) -> None:
@@ -98,7 +98,7 @@ def measure(states: Sequence[BranchState], width: int, batch_size: int, repetiti
     torch.manual_seed(0)
     original = BranchingNetwork(NetworkConfig(width=width))
     original.fit_normalisation(states)
-    steps = {variant: _Step(variant_of(original, variant)) for variant in VARIANTS}
+    steps = {variant: Step(variant_of(original, variant)) for variant in VARIANTS}
     seconds: dict[str, list[float]] = {variant: [] for variant in VARIANTS}
     collating: list[float] = []
     rng = np.random.default_rng(0)

@@ -80,6 +80,7 @@ class AutoPolicy(PolicyWrapper):
             "auto_family": self._family or "none",
             "auto_reason": f"the model {self.reason}",
             "auto_facts": self._facts,
+            **super().report(),
         }
 
     def _choose(self, family: str | None) -> Policy:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch_geometric.nn import MessagePassing
 
-from .batch import Edges
+from .batch import Edges, segment_sum
 from .fused import halfconv_sum, supports
 from .normalisation import Moments
 
@@ -83,6 +83,7 @@ class HalfConvolution(MessagePassing):  # type: ignore[misc]
                 pre_target=functional.linear(targets, self.target.weight, target_bias),
                 edge_values=edges.values,
                 edge=edge,
+                offsets=edges.offsets,
             )
         degrees = edges.degrees.to(activations.dtype)
         return functional.linear(activations, self.message_output.weight) + degrees[:, None] * self.message_output.bias
@@ -108,9 +109,9 @@ class HalfConvolution(MessagePassing):  # type: ignore[misc]
         pre_activations = pre_source_j.add_(pre_target_i).addcmul_(edge_values[:, None], edge)
         return functional.relu(self.norm(pre_activations), inplace=True)
 
-    def aggregate(self, inputs: Tensor, index: Tensor, dim_size: int) -> Tensor:
-        """Sum over the edges of each target, (t, D); in the order of the edges, so deterministic on a CPU."""
-        return inputs.new_zeros(dim_size, inputs.shape[1]).index_add_(0, index, inputs)
+    def aggregate(self, inputs: Tensor, index: Tensor, offsets: Tensor) -> Tensor:
+        """Sum over the edges of each target, (t, D); in the order of the edges, so deterministic."""
+        return segment_sum(inputs, offsets, index)
 
     def fit_edges(self, moments: Moments) -> None:
         """Take mean and deviation of the edge values, one column."""

@@ -45,6 +45,11 @@ class BranchingNetwork(nn.Module):
         # Follows from the configuration, so it is no part of a checkpoint.
         self.register_buffer("centres", torch.linspace(0.0, config.highest, config.classes), persistent=False)
 
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.centres.device
+
     def fit_normalisation(self, states: Sequence[BranchState]) -> None:
         """Fit the input normalisation and the encoder's scales on data; before training, once.
 
@@ -53,7 +58,7 @@ class BranchingNetwork(nn.Module):
         """
         if not states:
             raise ValueError("normalisation needs at least one state")
-        self.encoder.fit(_Views(states))
+        self.encoder.fit(_Views(states, self.device))
 
     def encode(self, batch: GraphBatch) -> Tensor:
         """Variable embeddings (n, D)."""
@@ -125,8 +130,8 @@ class BranchingNetwork(nn.Module):
 class _Views:
     """The states as batches of one, made anew on every way through: memory does not grow with the data."""
 
-    def __init__(self, states: Sequence[BranchState]) -> None:
-        self._states = states
+    def __init__(self, states: Sequence[BranchState], device: torch.device) -> None:
+        self._states, self._device = states, device
 
     def __iter__(self) -> Iterator[GraphBatch]:
-        return (GraphBatch.view(state) for state in self._states)
+        return (GraphBatch.view(state).to(self._device) for state in self._states)

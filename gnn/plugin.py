@@ -10,6 +10,7 @@ from ..branching.guard import GuardedPolicy
 from ..branching.policy import Policy, check_policy
 from ..branching.settings import TOP_PRIORITY
 from ..branching.shortlist import ShortlistPolicy
+from .devices import Device
 
 if TYPE_CHECKING:
     from pyscipopt import Model
@@ -29,6 +30,7 @@ def include(
     guard: bool = True,
     priority: int = TOP_PRIORITY,
     strict: bool = False,
+    device: Device = "auto",
     threads: int = 1,
 ) -> LearnedBrancher:
     """Let a learned policy choose the branching variables of a model.
@@ -46,6 +48,8 @@ def include(
             (:class:`~revibranch.branching.guard.GuardedPolicy`).
         priority: priority among SCIP's branching rules; the highest unless told otherwise.
         strict: keep the first exception of the policy; ``revibranch.optimize(model)`` raises it after the solve.
+        device: where a policy that is named runs: ``cpu``, ``cuda``, or ``auto`` for the GPU where there is one and the model's
+            graph is large enough (:func:`~revibranch.load_policy`).
         threads: torch's threads, where torch runs the network; the native network takes one core.
 
     Returns:
@@ -53,14 +57,14 @@ def include(
 
     Raises:
         TypeError: no policy.
-        ValueError: no such policy or mode, or weights that cannot be used.
+        ValueError: no such policy, mode or device, or weights that cannot be used.
         RuntimeError: the model is being solved, or was and is not freed of its transformed problem.
         OSError: the weights cannot be read.
     """
     if isinstance(policy, (str, Path)):
         from .policy import load_policy  # only now: a policy object needs no checkpoint reader
 
-        policy = load_policy(str(policy), threads=threads)
+        policy = load_policy(str(policy), device=device, threads=threads)
     check_policy(policy)
     return attach(model, equip(policy, mode=mode, guard=guard), priority=priority, strict=strict)
 

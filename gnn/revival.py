@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from .batch import GraphBatch
+from .batch import GraphBatch, segment_sum
 from .facts import NODE_FACTS
 from .history import CHILDREN, select_history
 
@@ -44,7 +44,7 @@ class Revival(nn.Module):
             (B, 3, D).
         """
         counts = batch.variable_offsets.diff().clamp(min=1)
-        sums = embeddings.new_zeros(batch.n_graphs, embeddings.shape[1]).index_add_(0, batch.variable_batch, embeddings)
+        sums = segment_sum(embeddings, batch.variable_offsets, batch.variable_batch)
         shared = torch.cat([embeddings[chosen], sums / counts[:, None], batch.node_facts], dim=1)
         children = torch.eye(CHILDREN, dtype=shared.dtype, device=shared.device)
         inputs = torch.cat(

@@ -17,6 +17,7 @@ from ..branching.state import BranchState, NodeFacts
 from .batch import GraphBatch, GraphStructure
 from .history import select_steps
 from .network import BranchingNetwork
+from .revival import gather_history
 
 if TYPE_CHECKING:
     from pyscipopt import Model
@@ -66,10 +67,11 @@ class NetworkPolicy(Policy):
         self.needs_path = network.config.history_length > 0
         self._kept: _Kept | None = None
         self._scored: _Scored | None = None
+        self._scored_many: tuple[GraphBatch, Tensor] | None = None
 
     def begin(self, model: Model) -> None:  # noqa: ARG002
         """Let go of the last solve's memory."""
-        self._kept = self._scored = None
+        self._kept = self._scored = self._scored_many = None
 
     def score(self, state: BranchState, path: Sequence[PathStep]) -> NDArray[np.float32]:
         """Scores of the candidates, (k,) float32. Steps without memory are left out of the history."""
@@ -94,6 +96,53 @@ class NetworkPolicy(Policy):
             choices = torch.tensor([choice], device=self.device)
             return self.network.steps(scored.batch, scored.embeddings, choices)[0]
 
+    def score_many(self, states: Sequence[BranchState], paths: Sequence[Sequence[PathStep]]) -> list[NDArray[np.float32]]:
+        """Scores of many nodes, of one solve or of several, in one call of the network: where a GPU is worth it on small graphs too.
+
+        Args:
+            states: at least one; all with the same variable columns.
+            paths: of each, as in ``score``.
+
+        Returns:
+            Scores of each node's candidates, (k,) float32.
+
+        Raises:
+            ValueError: no state, states of different columns, or not one path for each.
+        """
+        if len(paths) != len(states):
+            raise ValueError(f"{len(states)} states and {len(paths)} paths")
+        with self._computing():
+            batch = GraphBatch.from_states(states).to(self.device)
+            embeddings = self.network.encode(batch)
+            memory, mask = self._histories(paths)
+            scores = self.network.decode(embeddings[batch.candidates], batch.candidate_batch, memory, mask).cpu()
+            self._scored_many = batch, embeddings
+            return [part.numpy() for part in torch.split(scores, [len(state.candidates) for state in states])]
+
+    def remember_many(self, choices: Sequence[int]) -> list[Tensor | None]:
+        """Memories of the decisions at the nodes of the last ``score_many``; None each for a network without history.
+
+        Args:
+            choices: of each node, the place of the chosen candidate among its candidates.
+
+        Raises:
+            ValueError: not one choice for each node.
+        """
+        batch, embeddings = self._scored_many or (None, None)
+        if batch is None or embeddings is None or len(choices) != batch.n_graphs:
+            raise ValueError(f"{len(choices)} choices for {0 if batch is None else batch.n_graphs} nodes")
+        if not self.network.config.history_length:
+            return [None] * len(choices)
+        with self._computing():
+            return list(self.network.steps(batch, embeddings, torch.tensor(choices, device=self.device)))
+
+    def _histories(self, paths: Sequence[Sequence[PathStep]]) -> tuple[Tensor, Tensor]:
+        """Memory (B, T, D), padded, and mask (B, T)."""
+        parts = [self._steps(path) for path in paths]
+        ends = np.cumsum([len(part) for part in parts]).tolist()
+        histories = [range(end - len(part), end) for part, end in zip(parts, ends, strict=True)]
+        return gather_history(torch.cat(parts), histories, self.network.config.history_length)
+
     def _encode(self, state: BranchState) -> _Scored:
         key = _structure_key(state)
         kept = self._kept
@@ -106,11 +155,17 @@ class NetworkPolicy(Policy):
 
     def _history(self, path: Sequence[PathStep]) -> Tensor:
         """(1, T, D)."""
+        steps = self._steps(path)
+        return steps[None] if len(steps) else torch.zeros(1, 0, self.network.config.width, device=self.device)
+
+    def _steps(self, path: Sequence[PathStep]) -> Tensor:
+        """The steps of the path that the decoder sees, (T, D); arrays are what a native network remembered."""
         rows = []
         for step in select_steps(path, self.network.config.history_length):
-            assert isinstance(step.memory, Tensor)
-            rows.append(step.memory[step.child])
-        return torch.stack(rows)[None] if rows else torch.zeros(1, 0, self.network.config.width, device=self.device)
+            memory = step.memory
+            assert isinstance(memory, (Tensor, np.ndarray))
+            rows.append(torch.as_tensor(memory[step.child], device=self.device))
+        return torch.stack(rows) if rows else torch.zeros(0, self.network.config.width, device=self.device)
 
     @contextmanager
     def _computing(self) -> Iterator[None]:

@@ -31,6 +31,10 @@ class SampleBatch:
     scores: Tensor
     """(k,) float64: the expert's scores of the samples' candidates; NaN where invalid."""
 
+    def to(self, device: torch.device | str) -> SampleBatch:
+        """The same on another device."""
+        return SampleBatch(self.queries.to(device), self.scores.to(device))
+
     def __len__(self) -> int:
         return len(self.queries)
 

@@ -17,8 +17,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ..devices import Device
 from ..network import BranchingNetwork
 from .batches import SampleBatch, SampleSet, shuffled_batches
+from .devices import torch_device
 from .interruption import Interrupted, Signals
 from .losses import cross_entropy, hits
 from .recipe import OptimiserSettings, Recipe
@@ -61,7 +63,7 @@ def one_cycle(step: int, steps: int, settings: OptimiserSettings) -> float:
 class Imitation:
     """One training run, which can be stopped and resumed at every gradient step.
 
-    A resumed run ends with the same weights as one that was never stopped, bit for bit, on the same machine: the order of
+    A resumed run ends with the same weights as one that was never stopped, bit for bit, on the same machine's CPU: the order of
     the samples and the learning rate are functions of the recipe's seed and of the step, and all else is in the state.
 
     Args:
@@ -69,10 +71,14 @@ class Imitation:
         training: its samples.
         validation: samples of other instances.
         state_path: where the state is written.
+        device: where gradient steps run (``devices.torch_device``). On a GPU, weights repeat up to rounding only.
         seconds: wall seconds of training, those before a resumption included, after which it ends early, its learning rate at the
             end of its cycle all the same; how far it comes, depends on the machine.
         on_epoch: called after every epoch.
         on_step: called after every gradient step with its number from 1, the number of all steps, and the loss.
+
+    Raises:
+        TrainingError: the device cannot be used.
     """
 
     def __init__(
@@ -82,6 +88,7 @@ class Imitation:
         validation: SampleSet,
         state_path: Path,
         *,
+        device: Device = "cpu",
         seconds: float | None = None,
         on_epoch: Callable[[EpochReport], None] | None = None,
         on_step: Callable[[int, int, float], None] | None = None,
@@ -95,7 +102,7 @@ class Imitation:
         torch.set_num_threads(recipe.threads)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(recipe.seed)
-            self.network = BranchingNetwork(recipe.network)
+            self.network = BranchingNetwork(recipe.network).to(torch_device(device))
         self._optimiser = torch.optim.Adam(self.network.parameters(), lr=recipe.optimiser.learning_rate)
         self._best: dict[str, torch.Tensor] = {}
         self._step = 0
@@ -164,7 +171,7 @@ class Imitation:
         if place == 0 or not self._order:
             entropy = (self.recipe.seed, epoch)
             self._order = shuffled_batches(self.training.trees, settings.batch, settings.samples_per_tree, entropy)
-        batch = self.training.collate(self._order[place].tolist())
+        batch = self.training.collate(self._order[place].tolist()).to(self.network.device)
         self.network.train()
         for group in self._optimiser.param_groups:
             group["lr"] = one_cycle(self._place, self.steps, settings)
@@ -197,10 +204,11 @@ class Imitation:
         if not self._validation_batches:  # always the same ones: kept
             order = range(len(self.validation))
             self._validation_batches = [
-                self.validation.collate(order[begin : begin + _VALIDATION_BATCH]) for begin in range(0, len(order), _VALIDATION_BATCH)
+                self.validation.collate(order[begin : begin + _VALIDATION_BATCH]).to(self.network.device)
+                for begin in range(0, len(order), _VALIDATION_BATCH)
             ]
         self.network.eval()
-        totals = torch.zeros(3, dtype=torch.float64)
+        totals = torch.zeros(3, dtype=torch.float64, device=self.network.device)
         with torch.inference_mode():
             for batch in self._validation_batches:
                 logits = batch.logits(self.network)

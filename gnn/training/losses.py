@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -32,6 +32,10 @@ class Candidates:
         batch = torch.arange(n_nodes, device=counts.device).repeat_interleave(counts, output_size=total)
         place = torch.arange(total, device=counts.device) - (counts.cumsum(0) - counts)[batch]
         return cls(batch, place, n_nodes, int(counts.max()) if n_nodes else 0)
+
+    def to(self, device: torch.device | str) -> Candidates:
+        """The same on another device."""
+        return replace(self, batch=self.batch.to(device), place=self.place.to(device))
 
     @property
     def first(self) -> Tensor:

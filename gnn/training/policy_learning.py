@@ -59,13 +59,14 @@ def policy_loss(
         initial: the policy that today's is pulled back to.
     """
     keys = [(draw.stored.number, decision) for draw in draws for decision in draw.decisions]
-    queries = collate_decisions({draw.stored.number: draw.stored for draw in draws}, keys, network.config.history_length)
+    device = network.device
+    queries = collate_decisions({draw.stored.number: draw.stored for draw in draws}, keys, network.config.history_length).to(device)
     candidates = queries.candidates
     chosen = candidates.first + queries.choices[: len(keys)]
     log_shares = log_choice_shares(queries.scores(network), candidates, exploration)
-    taken = log_shares[torch.arange(len(keys)), queries.choices[: len(keys)]]
+    taken = log_shares.gather(1, queries.choices[: len(keys), None])[:, 0]
     entropies = entropy(log_shares)
-    returns = torch.from_numpy(np.concatenate([_returns(draw) for draw in draws])).float()
+    returns = torch.from_numpy(np.concatenate([_returns(draw) for draw in draws])).float().to(device)
 
     if critic is None:
         advantages = _standardised(-returns)
@@ -77,7 +78,7 @@ def policy_loss(
     values = critic.values(logits).detach()
     expected = (candidates.padded(values, 0.0) * log_shares.detach().exp()).sum(1)
     advantages = _standardised(expected - goal)
-    before = torch.from_numpy(np.concatenate([draw.stored.episode.log_probability[draw.decisions] for draw in draws])).float()
+    before = torch.from_numpy(np.concatenate([draw.stored.episode.log_probability[draw.decisions] for draw in draws])).float().to(device)
     loss = clipped_policy_gradient(taken, before, advantages, settings.ratio_clip) - settings.entropy * entropies
     if initial is not None and settings.pull > 0.0:
         with torch.no_grad():

@@ -79,6 +79,10 @@ class Queries:
             histories=tuple(histories),
         )
 
+    def to(self, device: torch.device | str) -> Queries:
+        """The same on another device."""
+        return Queries(self.graphs.to(device), self.candidates.to(device), self.choices.to(device), self.histories)
+
     def __len__(self) -> int:
         return len(self.histories)
 

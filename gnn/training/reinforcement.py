@@ -1,6 +1,6 @@
 """Reinforcement learning: rounds of rollouts with frozen weights, and gradient steps between them.
 
-With the same recipe and seed a training gives the same weights, whatever the number of workers, and also when it was
+With the same recipe and seed a training on a CPU gives the same weights, whatever the number of workers, and also when it was
 killed and resumed: rollouts, draws and schedules are functions of the recipe's seed and of counters, all else is in the
 state, which is written between rounds.
 """
@@ -18,7 +18,9 @@ import numpy as np
 import torch
 
 from ...branching.measures import shifted_geometric_mean
+from ..devices import Device
 from ..network import BranchingNetwork
+from .devices import torch_device
 from .errors import TrainingError
 from .exploration import Exploration
 from .interruption import Interrupted, Signals
@@ -55,11 +57,15 @@ class Reinforcement:
         out: folder of the state and of the replay's episodes.
         pool: where rollouts run.
         start: the network to start from; None for random weights.
+        device: where gradient steps run (``devices.torch_device``); rollouts stay on the CPU. On a GPU, weights repeat up to rounding only.
         seconds: wall seconds of training, those before a resumption included, after which the budget counts as used up; how far it
             comes, depends on the machine.
         on_round: called after every round.
         on_validation: called after every validation.
         on_lost: called with the instance's name and the cause for every episode that was lost.
+
+    Raises:
+        TrainingError: the device cannot be used, or ``start`` does not fit the recipe.
     """
 
     def __init__(
@@ -69,6 +75,7 @@ class Reinforcement:
         pool: Tasks[RolloutTask, Weights | None, RolloutResult],
         *,
         start: BranchingNetwork | None = None,
+        device: Device = "cpu",
         seconds: float | None = None,
         on_round: Callable[[RoundReport], None] | None = None,
         on_validation: Callable[[ValidationReport], None] | None = None,
@@ -80,7 +87,7 @@ class Reinforcement:
         self._pool = pool
         self._on_round, self._on_validation, self._on_lost = on_round, on_validation, on_lost
         torch.set_num_threads(recipe.threads)
-        self.state = RunState(recipe, start)
+        self.state = RunState(recipe, start, torch_device(device))
         self._seconds, self._began = seconds, monotonic()
         self._written, self._save_seconds = monotonic(), 0.0
 
@@ -235,7 +242,7 @@ class Reinforcement:
                 self._on_lost(outcome.task.instance.name, str(outcome.error))
 
     def _weights(self, network: BranchingNetwork) -> Weights:
-        tensors = {name: tensor.detach().numpy().copy() for name, tensor in network.state_dict().items()}
+        tensors = {name: tensor.detach().cpu().numpy().copy() for name, tensor in network.state_dict().items()}
         return Weights(self.state.step, network.config, tensors)
 
     def _warm_up(self, fresh: Sequence[Stored]) -> None:

@@ -33,20 +33,21 @@ class RunState:
     Args:
         recipe: of the run.
         start: the network to start from; None for random weights.
+        device: where the networks learn.
 
     Raises:
         TrainingError: ``start`` has other inputs or another shape than the recipe's network.
     """
 
-    def __init__(self, recipe: ReinforcementRecipe, start: BranchingNetwork | None) -> None:
+    def __init__(self, recipe: ReinforcementRecipe, start: BranchingNetwork | None, device: torch.device) -> None:
         self.recipe = recipe
         learner = LEARNERS[recipe.learner]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(recipe.seed)
-            self.network = BranchingNetwork(recipe.network)
-            self.target = BranchingNetwork(recipe.network)
+            self.network = BranchingNetwork(recipe.network).to(device)
+            self.target = BranchingNetwork(recipe.network).to(device)
             critic_config = recipe.network.model_copy(update={"classes": _CRITIC_CLASSES})
-            self.critic = BranchingNetwork(critic_config) if learner.loss == "clipped" else None
+            self.critic = BranchingNetwork(critic_config).to(device) if learner.loss == "clipped" else None
         self.optimiser = torch.optim.Adam(self.network.parameters(), lr=recipe.learning.learning_rate)
         self.critic_optimiser = (
             None if self.critic is None else torch.optim.Adam(self.critic.parameters(), lr=recipe.learning.learning_rate)
@@ -55,7 +56,7 @@ class RunState:
         """What ``finetune`` is pulled back to."""
         self.acting: BranchingNetwork | None = None
         """What the first round's rollouts use where the network's own head is still random; None: the network."""
-        self.mean = BranchingNetwork(recipe.network) if recipe.learning.averaging else None
+        self.mean = BranchingNetwork(recipe.network).to(device) if recipe.learning.averaging else None
         """The running mean of the network's weights."""
         self._identity = _identity(recipe, start)
         if start is not None:
@@ -123,7 +124,7 @@ class RunState:
         if theirs.classes != ours.classes:
             self.acting = start
         if self.critic is not None:
-            self.initial = start
+            self.initial = start.to(self.network.device)
 
     # ---- files -----------------------------------------------------------------------------------------------------
 
@@ -232,5 +233,5 @@ def _part(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tens
 def _digest(network: BranchingNetwork) -> str:
     digest = hashlib.sha256()
     for name, tensor in network.state_dict().items():
-        digest.update(name.encode() + tensor.detach().numpy().tobytes())
+        digest.update(name.encode() + tensor.detach().cpu().numpy().tobytes())
     return digest.hexdigest()

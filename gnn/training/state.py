@@ -135,4 +135,7 @@ def restore_adam(network: nn.Module, optimiser: torch.optim.Adam, tensors: Mappi
     for name, parameter in network.named_parameters():
         moments = {field: tensors.get(f"adam.{field}.{name}") for field in ("step", "exp_avg", "exp_avg_sq")}
         if all(value is not None for value in moments.values()):
-            optimiser.state[parameter] = moments
+            # The counter stays on the CPU, where Adam keeps it.
+            optimiser.state[parameter] = {
+                field: value if field == "step" or value is None else value.to(parameter.device) for field, value in moments.items()
+            }

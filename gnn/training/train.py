@@ -9,8 +9,10 @@ from typing import Protocol
 
 from ...branching.files import write_atomically
 from ..checkpoint import Description, save_checkpoint
+from ..devices import Device
 from .batches import SampleSet
 from .collect import Purpose, SolveReport, collect
+from .devices import torch_device
 from .errors import TrainingError
 from .imitation import EpochReport, Imitation, require_run_of
 from .provenance import source_commit
@@ -68,6 +70,7 @@ def train(
     samples: Path | None = None,
     resume: bool = False,
     workers: int = 1,
+    device: Device = "cpu",
     budget: Budget | None = None,
 ) -> Result:
     """Follow a recipe.
@@ -80,13 +83,16 @@ def train(
         samples: folder of samples to use and complete; one of the run's own if None.
         resume: go on with what is in ``out``, if there is anything.
         workers: processes that collect.
+        device: where gradient steps run.
         budget: wall seconds; what is not reached in them is left out.
 
     Raises:
-        TrainingError: ``out`` holds a run already and ``resume`` is False, or what is there does not fit the recipe.
+        TrainingError: ``out`` holds a run already and ``resume`` is False, or what is there does not fit the recipe; or the device cannot
+            be used.
         Interrupted: stopped by a signal; ``resume`` goes on.
         OSError: something cannot be written.
     """
+    torch_device(device)  # what cannot be used is said before anything is done
     state, checkpoint = out / STATE_NAME, out / f"{recipe.name}.safetensors"
     products = ["samples", checkpoint.name]
     resume = resume and holds_run(out, products)
@@ -130,6 +136,7 @@ def train(
         sets["training"],
         sets["validation"],
         state,
+        device=device,
         seconds=None if budget is None else budget.learning,
         on_epoch=ended,
         on_step=observer.stepped,

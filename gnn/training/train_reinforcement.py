@@ -13,7 +13,9 @@ from ...branching._scip import scip_version
 from ...branching.files import json_value, write_atomically
 from ..checkpoint import load_checkpoint, save_checkpoint
 from ..description import Description
+from ..devices import Device
 from ..pretrained import pretrained_names, pretrained_path
+from .devices import torch_device
 from .provenance import source_commit
 from .reinforcement import Reinforcement
 from .reinforcement_recipe import ReinforcementRecipe
@@ -61,6 +63,7 @@ def train_reinforcement(
     *,
     resume: bool = False,
     workers: int | str = 1,
+    device: Device = "cpu",
     seconds: float | None = None,
 ) -> ReinforcementResult:
     """Follow a recipe.
@@ -73,13 +76,16 @@ def train_reinforcement(
         observer: is told of the progress.
         resume: go on with what is in ``out``, if there is anything.
         workers: processes of rollouts; 0 for this process, ``ray`` or ``ray://HOST:PORT`` for Ray.
+        device: where gradient steps run.
         seconds: wall seconds after which the training ends early, and validates once more.
 
     Raises:
-        TrainingError: ``out`` holds a run already and ``resume`` is False, or what is there does not fit the recipe.
+        TrainingError: ``out`` holds a run already and ``resume`` is False, or what is there does not fit the recipe; or the device cannot
+            be used.
         Interrupted: stopped by a signal; ``resume`` goes on.
         OSError: something cannot be written.
     """
+    torch_device(device)  # what cannot be used is said before anything is done
     state, checkpoint = out / STATE_NAME, out / f"{recipe.name}.safetensors"
     resume = resume and holds_run(out, [checkpoint.name])
     take_folder(out, [checkpoint.name], resume=resume)
@@ -105,6 +111,7 @@ def train_reinforcement(
             out,
             pool,
             start=start,
+            device=device,
             seconds=seconds,
             on_round=round_ended,
             on_validation=validated,

@@ -74,26 +74,28 @@ def value_loss(
         learner: how targets are made and compared.
         settings: of the recipe.
     """
+    device = network.device
     targets = _targets(target, draws, settings)
     stored = {draw.stored.number: draw.stored for draw in draws}
     keys = [(draw.stored.number, decision) for draw in draws for decision in draw.decisions]
     length = network.config.history_length
-    total = torch.from_numpy(np.concatenate([part.constant for part in targets])).float()
+    total = torch.from_numpy(np.concatenate([part.constant for part in targets])).float().to(device)
     following = [[(draw.stored.number, other) for other in d] for draw, part in zip(draws, targets, strict=True) for d in part.bootstraps]
     place = {key: index for index, key in enumerate(dict.fromkeys(key for group in following for key in group))}
     if place:
-        estimates = _estimates(network, target, collate_decisions(stored, list(place), length), learner)
+        estimates = _estimates(network, target, collate_decisions(stored, list(place), length).to(device), learner)
         owners = [decision for decision, group in enumerate(following) for _ in group]
         sources = [place[key] for group in following for key in group]
         discount = settings.discount if learner.target == "steps" else 1.0
-        total = total.index_add(0, torch.tensor(owners), discount * estimates[torch.tensor(sources)])
+        owned, taken = torch.tensor(owners, device=device), torch.tensor(sources, device=device)
+        total = total.index_add(0, owned, discount * estimates[taken])
 
-    queries = collate_decisions(stored, keys, length)
+    queries = collate_decisions(stored, keys, length).to(device)
     candidates = queries.candidates
     output = queries.logits(network) if learner.classes else queries.scores(network)
     chosen = candidates.first + queries.choices[: len(keys)]
     losses, errors = _compare(output[chosen], total, network, learner, settings)
-    corrections = torch.tensor([draw.correction for draw in draws for _ in draw.decisions])
+    corrections = torch.tensor([draw.correction for draw in draws for _ in draw.decisions], device=device)
     scores = -network.values(output) if learner.classes else output
     entropies = entropy(candidates.padded(scores.detach(), -torch.inf).log_softmax(1))
     ranking = probed_losses(scores / settings.ranking_temperature, [stored[number].episode.scores(d) for number, d in keys])
@@ -135,7 +137,7 @@ def _compare(
 
 def _by_unit(errors: Tensor, draws: Sequence[Draw]) -> list[float]:
     lengths = [len(draw.stored.units[unit]) for draw in draws for unit in draw.units]
-    return [float(part.abs().mean()) for part in torch.split(errors, lengths)]
+    return [float(part.abs().mean()) for part in torch.split(errors.cpu(), lengths)]
 
 
 def _targets(target: BranchingNetwork, draws: Sequence[Draw], settings: LearningSettings) -> list[Targets]:
@@ -169,7 +171,7 @@ def _path_attention(target: BranchingNetwork, draws: Sequence[Draw]) -> dict[Key
     keys = [(stored.number, int(path[-1])) for stored, path in ends]
     length = target.config.history_length
     queries = collate_decisions({stored.number: stored for stored, _ in ends}, keys, length)
-    rows = queries.attention(target)
+    rows = queries.to(target.device).attention(target).cpu()
     chosen = (queries.candidates.first + queries.choices[: len(keys)]).tolist()
     result: dict[Key, NDArray[np.float64]] = {}
     for (stored, path), key, candidate in zip(ends, keys, chosen, strict=True):

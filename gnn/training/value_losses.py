@@ -66,7 +66,8 @@ def probed_losses(logits: Tensor, probed: Sequence[NDArray[np.float64]]) -> Tens
     counts = torch.tensor([len(scores) for scores in probed])
     of_known = known.repeat_interleave(counts)
     scores = torch.from_numpy(np.concatenate(probed))[of_known]
-    return cross_entropy(logits[of_known], scores, Candidates.from_counts(counts[known]))
+    device = logits.device
+    return cross_entropy(logits[of_known.to(device)], scores.to(device), Candidates.from_counts(counts[known]).to(device))
 
 
 def policy_gradient(log_probabilities: Tensor, advantages: Tensor) -> Tensor:

@@ -23,6 +23,7 @@ from ..benchmarks.rows import RunRow
 from ..benchmarks.run import LARGEST_SEED, Progress, load, run
 from ..branching.files import json_value
 from ..branching.settings import SETTINGS
+from ..gnn.devices import DEVICES, Device
 from ..gnn.plugin import MODES, Mode
 from ..instances.native_output import stdout_to_stderr
 from ..instances.reading import read_model
@@ -63,6 +64,13 @@ def _positive(_context: click.Context, parameter: click.Parameter, value: float)
     help="Leave nodes to SCIP where a policy falls behind; no effect on scip:<rule>.",
 )
 @click.option("--settings", type=click.Choice(tuple(SETTINGS)), default="default", show_default=True, help="Set of SCIP parameters.")
+@click.option(
+    "--device",
+    type=click.Choice(DEVICES),
+    default="auto",
+    show_default=True,
+    help="Where policies run; auto takes a GPU for large problems, if there is one.",
+)
 @click.option("--seed", type=click.IntRange(0, LARGEST_SEED), default=0, show_default=True, help="Shift of SCIP's random seeds.")
 @click.option("--time-limit", type=float, default=math.inf, metavar="SECONDS", callback=_positive, help="CPU seconds for each solve.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -75,6 +83,7 @@ def solve(
     mode: Mode,
     guard: bool,
     settings: str,
+    device: Device,
     seed: int,
     time_limit: float,
     as_json: bool,
@@ -96,7 +105,7 @@ def solve(
         with wrong_input():
             read_model(file)  # a damaged file is to be noticed before torch is loaded
             problem, weights = file_checksum(file), [policy_checksum(name) for name in names]
-            policies = [load(name, mode=mode, guard=guard) for name in names]
+            policies = [load(name, mode=mode, guard=guard, device=device) for name in names]
         for name, loaded, checksum in zip(names, policies, weights, strict=True):
             with _progress(f"{file.name}  {name}") as show:
                 row = run(file, loaded, settings=settings, seed=seed, time_limit=time_limit, on_progress=show, label=name)

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from ..branching.settings import SETTINGS
+from ..gnn.devices import DEVICES, Device
 from . import wrong_input
 from .display import Display
 from .workers import workers_option
@@ -55,6 +56,13 @@ def _extras() -> Iterator[None]:
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder of the run.  [default: runs/NAME]")
 @click.option("--samples", type=click.Path(path_type=Path, file_okay=False), help="Folder of samples to share.  [default: OUT/samples]")
 @click.option("--resume", is_flag=True, help="Go on with the run that the folder holds, with its --set options.")
+@click.option(
+    "--device",
+    type=click.Choice(DEVICES),
+    default="cpu",
+    show_default=True,
+    help="Where gradient steps run; auto takes a GPU, if there is one.",
+)
 @workers_option("Processes that collect samples or roll out episodes; 0 does it in this one.", least=0)
 @click.pass_context
 def train(
@@ -67,11 +75,13 @@ def train(
     out: Path | None,
     samples: Path | None,
     resume: bool,
+    device: Device,
     workers: int | str,
 ) -> None:
     """Train a policy as RECIPE says, by imitation or by reinforcement learning, and write NAME.safetensors.
 
-    Ctrl-C and SIGTERM stop it; with a RECIPE --resume goes on, and ends with the same weights as a run that was never stopped.
+    Ctrl-C and SIGTERM stop it; with a RECIPE --resume goes on, and ends with the same weights as a run that was never stopped (on a
+    GPU up to rounding).
 
     With --instances and no RECIPE: split your instances in three, imitate strong branching and reinforce within --budget, and
     judge the better of the two policies, under the guard, against SCIP's default on the instances that were held back. It writes
@@ -83,7 +93,7 @@ def train(
         assert instances is not None
         if overrides or samples is not None or isinstance(workers, str):
             raise click.UsageError("--set, --samples and Ray are for a RECIPE, not for --instances")
-        _tailor(context, instances, budget or _BUDGET, settings or "default", out or Path("runs/own"), resume, workers)
+        _tailor(context, instances, budget or _BUDGET, settings or "default", out or Path("runs/own"), resume, device, workers)
         return
     if budget is not None or settings is not None:
         raise click.UsageError("--budget and --settings are for --instances; a RECIPE has its own")
@@ -110,13 +120,13 @@ def train(
         with Display() as display:
             try:
                 if isinstance(made, ReinforcementRecipe):
-                    result = train_reinforcement(made, text, folder, display, resume=resume, workers=workers)
+                    result = train_reinforcement(made, text, folder, display, resume=resume, workers=workers, device=device)
                     verdict = f"{result.best.nodes:.1f} nodes, {result.best.lp_iterations:.0f} LP iterations at validation"
                     verdict += f", {result.best.lost} instances lost" if result.best.lost else ""
                     checkpoint = result.checkpoint
                 else:
                     assert isinstance(workers, int)
-                    imitated = imitate(made, text, folder, display, samples=samples, resume=resume, workers=workers)
+                    imitated = imitate(made, text, folder, display, samples=samples, resume=resume, workers=workers, device=device)
                     best, checkpoint = imitated.best, imitated.checkpoint
                     verdict = (
                         f"epoch {best.epoch}, validation loss {best.loss:.4f}, acc@1 {best.accuracy_1:.3f}, acc@5 {best.accuracy_5:.3f}"
@@ -127,7 +137,9 @@ def train(
     click.echo(f"{checkpoint}: {verdict}")
 
 
-def _tailor(context: click.Context, spec: str, seconds: float, settings: str, out: Path, resume: bool, workers: int) -> None:
+def _tailor(
+    context: click.Context, spec: str, seconds: float, settings: str, out: Path, resume: bool, device: Device, workers: int
+) -> None:
     """Train on the user's own instances, and print what is to be thought of the policy."""
     with _extras():
         from ..benchmarks.page import document
@@ -140,7 +152,7 @@ def _tailor(context: click.Context, spec: str, seconds: float, settings: str, ou
         from ..instances.files import InstanceError, resolve
     with wrong_input(TrainingError, InstanceError, StoreError, CheckpointError, OSError), Display() as display:
         try:
-            verdict = tailor(resolve(spec), out, seconds, display, settings=settings, workers=max(1, workers), resume=resume)
+            verdict = tailor(resolve(spec), out, seconds, display, settings=settings, workers=max(1, workers), device=device, resume=resume)
         except Interrupted as stop:
             display.say(f"{stop}; --resume goes on")
             context.exit(128 + stop.number)

@@ -1,8 +1,7 @@
-"""Policies by name, on the device that is asked for or on the CPU."""
+"""Policies by name."""
 
 from __future__ import annotations
 
-import logging
 import subprocess
 import sys
 
@@ -10,15 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from revibranch.branching.policy import PathStep
 from revibranch.gnn import pretrained
-from revibranch.gnn.batch import GraphBatch
 from revibranch.gnn.checkpoint import CheckpointError, Description, save_checkpoint
 from revibranch.gnn.network import BranchingNetwork, NetworkConfig
-from revibranch.gnn.policy import FallbackPolicy, load_policy
+from revibranch.gnn.policy import load_policy
 from revibranch.gnn.torch_policy import NetworkPolicy
 
-from .states import facts, golden_states, random_state
+from .states import golden_states, random_state
 
 
 def fresh(history_length: int = 3) -> BranchingNetwork:
@@ -68,45 +65,6 @@ def test_a_path_that_is_no_checkpoint_is_refused(tmp_path):
         load_policy(str(tmp_path / "nowhere.safetensors"))
     with pytest.raises(CheckpointError, match="directory"):
         load_policy(str(tmp_path))
-
-
-def test_cuda_without_a_gpu_warns_once_and_takes_the_cpu(checkpoint, caplog):
-    if torch.cuda.is_available():
-        pytest.skip("this machine has a GPU")
-    with caplog.at_level(logging.WARNING, logger="revibranch"):
-        policy = load_policy(checkpoint, device="cuda")
-    assert len(caplog.records) == 1
-    assert "runs on the CPU" in caplog.text
-    np.testing.assert_array_equal(policy.score(random_state(), []), load_policy(checkpoint).score(random_state(), []))
-
-
-def test_a_gpu_that_fails_in_a_solve_hands_over_with_the_same_scores(checkpoint, caplog):
-    # A CPU network stands in for the GPU's and runs out of memory at its third graph.
-    network = fresh()
-    accelerated = NetworkPolicy(network)
-    encode, calls = network.encode, []
-
-    def failing(batch: GraphBatch) -> torch.Tensor:
-        calls.append(1)
-        if len(calls) > 2:
-            raise torch.OutOfMemoryError("CUDA out of memory")
-        return encode(batch)
-
-    network.encode = failing  # type: ignore[method-assign]
-    policy = FallbackPolicy(accelerated, load_policy(checkpoint))
-    reference = load_policy(checkpoint)
-    path: list[PathStep] = []
-    reference_path: list[PathStep] = []
-    with caplog.at_level(logging.WARNING, logger="revibranch"):
-        for seed in range(5):
-            state = random_state(seed, node=facts(number=seed + 1, depth=seed))
-            scores = policy.score(state, path)
-            np.testing.assert_allclose(scores, reference.score(state, reference_path), rtol=1e-4, atol=1e-4)
-            path.append(PathStep(seed + 1, seed, 0, policy.remember(state, path, 1)))
-            reference_path.append(PathStep(seed + 1, seed, 0, reference.remember(state, reference_path, 1)))
-    assert policy.fell_back
-    assert [record.levelname for record in caplog.records] == ["WARNING"]
-    assert "out of memory" in caplog.text
 
 
 def test_a_width_the_native_network_cannot_run_goes_to_torch(tmp_path):

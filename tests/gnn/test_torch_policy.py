@@ -183,3 +183,47 @@ def test_columns_decide_what_is_extracted():
 
 def test_no_candidates_no_scores():
     assert NetworkPolicy(fresh()).score(random_state(n_candidates=0), []).shape == (0,)
+
+
+@pytest.mark.parametrize("history_length", [0, 3])
+def test_many_nodes_at_once_are_scored_like_one_by_one(history_length):
+    one, many = NetworkPolicy(fresh(history_length)), NetworkPolicy(fresh(history_length))
+    states = [random_state(seed, n_candidates=2 + seed, node=facts(number=seed + 1, depth=seed)) for seed in range(4)]
+    paths: list[list[PathStep]] = [[] for _ in states]
+    for turn in range(6):  # beyond the length of the history, and with paths of different lengths
+        expected = [one.score(state, path) for state, path in zip(states, paths, strict=True)]
+        for found, wanted in zip(many.score_many(states, paths), expected, strict=True):
+            assert found.dtype == np.float32
+            np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5)
+        choices = [(turn + place) % len(state.candidates) for place, state in enumerate(states)]
+        memories = many.remember_many(choices)
+        for place, (state, path, choice) in enumerate(zip(states, paths, choices, strict=True)):
+            memory = one.remember(state, path, choice)
+            if history_length:
+                torch.testing.assert_close(memories[place], memory)
+            else:
+                assert memories[place] is memory is None
+            if turn % (place + 1) == 0:
+                path.append(PathStep(turn + 1, turn, turn % 3, memory))
+
+
+def test_many_nodes_need_a_path_each_and_a_choice_each():
+    policy = NetworkPolicy(fresh())
+    with pytest.raises(ValueError, match="at least one state"):
+        policy.score_many([], [])
+    with pytest.raises(ValueError, match="2 states and 1 paths"):
+        policy.score_many([random_state(0), random_state(1)], [[]])
+    with pytest.raises(ValueError, match="1 choices for 0 nodes"):
+        policy.remember_many([0])
+    policy.score_many([random_state(0), random_state(1)], [[], []])
+    with pytest.raises(ValueError, match="1 choices for 2 nodes"):
+        policy.remember_many([0])
+
+
+def test_a_step_that_the_native_network_remembered_is_read():
+    network = fresh()
+    policy = NetworkPolicy(network)
+    state = random_state()
+    memory = policy.remember(state, [], 2)
+    assert memory is not None
+    np.testing.assert_array_equal(policy.score(state, [step(memory, 1)]), policy.score(state, [step(memory.numpy(), 1)]))

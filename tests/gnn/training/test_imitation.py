@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from revibranch.gnn.devices import Device
 from revibranch.gnn.training.batches import SampleSet
+from revibranch.gnn.training.errors import TrainingError
 from revibranch.gnn.training.imitation import Imitation, one_cycle
 from revibranch.gnn.training.interruption import Interrupted
 from revibranch.gnn.training.recipe import OptimiserSettings, Recipe
@@ -16,14 +18,14 @@ from revibranch.gnn.training.state import StateError
 from .episodes import recipe, with_history, write_episodes
 
 
-def learner(folder: Path, settings: Recipe, **observers: object) -> Imitation:
+def learner(folder: Path, settings: Recipe, **options: object) -> Imitation:
     data = folder / "data"
     if not data.exists():
         data.mkdir()
         write_episodes(data, 4)
     paths = [data / f"{seed}.npz" for seed in range(4)]
     length = settings.network.history_length
-    return Imitation(settings, SampleSet(paths[:3], length), SampleSet(paths[3:], length), folder / "state", **observers)  # type: ignore[arg-type]
+    return Imitation(settings, SampleSet(paths[:3], length), SampleSet(paths[3:], length), folder / "state", **options)  # type: ignore[arg-type]
 
 
 def test_the_loss_falls_on_a_tiny_set(tmp_path: Path) -> None:
@@ -35,9 +37,14 @@ def test_the_loss_falls_on_a_tiny_set(tmp_path: Path) -> None:
 @pytest.mark.parametrize("length", [0, 4])
 @pytest.mark.parametrize("stop", [2, 5, 7])  # within an epoch of five steps, at its end, within the second one
 def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path: Path, length: int, stop: int) -> None:
-    settings = with_history(recipe(), length)
+    stop_and_resume(tmp_path, with_history(recipe(), length), stop)
+
+
+def stop_and_resume(tmp_path: Path, settings: Recipe, stop: int, *, device: Device = "cpu") -> None:
+    """Train in one go and in two; the weights are the same, on the CPU bit for bit."""
+    exact = device == "cpu"
     (tmp_path / "whole").mkdir()
-    whole = learner(tmp_path / "whole", settings)
+    whole = learner(tmp_path / "whole", settings, device=device)
     expected = whole.run().state_dict()
 
     def interrupt(step: int, steps: int, loss: float) -> None:
@@ -46,15 +53,20 @@ def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path: Path, length: int, s
 
     (tmp_path / "parts").mkdir()
     with pytest.raises(Interrupted) as caught:
-        learner(tmp_path / "parts", settings, on_step=interrupt).run()
+        learner(tmp_path / "parts", settings, device=device, on_step=interrupt).run()
     assert caught.value.number == signal.SIGTERM
     torch.manual_seed(stop)  # the random state of the process must not matter
-    resumed = learner(tmp_path / "parts", settings)
+    resumed = learner(tmp_path / "parts", settings, device=device)
     found = resumed.run(resume=True).state_dict()
     assert found.keys() == expected.keys()
     for name, value in expected.items():
-        assert torch.equal(found[name], value), name
-    assert resumed.reports == whole.reports
+        if exact:
+            assert torch.equal(found[name], value), name
+        else:
+            torch.testing.assert_close(found[name], value, rtol=1e-2, atol=1e-3)
+    if exact:
+        assert resumed.reports == whole.reports
+    assert len(resumed.reports) == len(whole.reports)
 
 
 def test_the_best_weights_are_those_of_the_best_epoch(tmp_path: Path) -> None:
@@ -90,6 +102,14 @@ def test_a_state_of_another_recipe_or_a_damaged_one_is_refused(tmp_path: Path) -
     state.write_bytes(state.read_bytes()[:-10])
     with pytest.raises(StateError, match="damaged"):
         learner(tmp_path, recipe()).run(resume=True)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_a_gpu_that_is_not_there_ends_the_training_before_it_begins(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="no usable CUDA device"):
+        learner(tmp_path, recipe(), device="cuda")
+    training = learner(tmp_path, recipe(), device="auto")
+    assert training.network.device.type == "cpu"
 
 
 def test_the_learning_rate_is_one_cycle() -> None:
