@@ -49,7 +49,7 @@ def load_recipe(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> 
 
     Args:
         path: a TOML file.
-        overrides: ``section.key=value``, the value in TOML (a bare word is a string).
+        overrides: ``section.key=value``, the value in TOML (a bare word is a string, and so is a number where only text makes sense).
 
     Raises:
         RecipeError: the file cannot be read, is no TOML, or holds a key or a value that makes no sense.
@@ -83,6 +83,17 @@ def _override(content: dict[str, Any], text: str) -> None:
         place[last] = tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
         place[last] = value.strip()
+    if not isinstance(place[last], str) and _is_text([*sections, last]):  # a size of 500 is no number
+        place[last] = value.strip()
+
+
+def _is_text(location: Sequence[str]) -> bool:
+    """Whether this key of a recipe holds text and nothing else. One that no recipe has does not: its complaint comes later."""
+    try:
+        annotation = _model_at(ReinforcementRecipe, location[:-1]).model_fields[location[-1]].annotation
+    except (KeyError, StopIteration):
+        return False
+    return set(get_args(annotation) or (annotation,)) <= {str, type(None)}
 
 
 def _tuples(value: Any) -> Any:

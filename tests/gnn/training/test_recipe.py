@@ -62,6 +62,12 @@ def test_of_several_settings_every_instance_gets_one_whatever_its_kind() -> None
     assert {settings_of("dfs", 0, number) for number in range(10)} == {"dfs"}
 
 
+@pytest.mark.parametrize("value", ["500", " 500 ", '"500"'])
+def test_a_size_that_is_a_number_needs_no_quotes(tmp_path: Path, value: str) -> None:
+    recipe = load_recipe(write(tmp_path, MINIMAL), ["instances.family=independent-set", f"instances.size={value}"])
+    assert recipe.instances.size == "500"
+
+
 @pytest.mark.parametrize(
     ("override", "complaint"),
     [
