@@ -1,7 +1,7 @@
 """When a GPU pays: ``python -m revibranch.benchmarks.gpu``; needs one.
 
 Three tables, contenders in turn in one process, medians. One decision at a time, on graphs of growing size, by the native network on
-one core and by torch on the GPU, the way of the state there and of the scores back included: where the second wins is what
+one core and by torch on the GPU, the way of the state there and of scores and memory back included: where the second wins is what
 ``device="auto"`` goes by. Many decisions at once. And training steps, putting the batch together and its way to the GPU included.
 """
 
@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ..branching.policy import Policy
 from ..branching.state import BranchState
 from ..gnn.batch import GraphBatch
 from ..gnn.config import NetworkConfig
@@ -70,10 +71,15 @@ def in_turn(contenders: Mapping[str, Callable[[], object]], repetitions: int) ->
 
 def _policies(states: Sequence[BranchState], width: int) -> tuple[NativePolicy, NetworkPolicy]:
     torch.manual_seed(0)
-    network = BranchingNetwork(NetworkConfig(width=width)).eval()
+    network = BranchingNetwork(NetworkConfig(width=width, history_length=8)).eval()
     network.fit_normalisation(states)
     weights = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
     return NativePolicy(network.config, weights), NetworkPolicy(network, "cuda")
+
+
+def _decide(policy: Policy, state: BranchState) -> object:
+    policy.score(state, ())
+    return policy.remember(state, (), 0)
 
 
 def one_by_one(states: Sequence[BranchState], width: int, repetitions: int) -> list[str]:
@@ -82,7 +88,7 @@ def one_by_one(states: Sequence[BranchState], width: int, repetitions: int) -> l
     lines = []
     for copies in COPIES:
         state = tiled(states[0], copies)
-        seconds = in_turn({"native": lambda: native.score(state, []), "gpu": lambda: gpu.score(state, [])}, repetitions)  # noqa: B023
+        seconds = in_turn({"native": lambda: _decide(native, state), "gpu": lambda: _decide(gpu, state)}, repetitions)  # noqa: B023
         scores = native.score(state, [])
         difference = np.abs(gpu.score(state, []) - scores).max() / np.ptp(scores)
         cells = [f"{state.n_edges:,}", f"{1e3 * seconds['native']:.2f}", f"{1e3 * seconds['gpu']:.2f}"]
@@ -99,8 +105,8 @@ def many_at_once(states: Sequence[BranchState], width: int, repetitions: int) ->
         paths: list[tuple[()]] = [()] * size
         seconds = in_turn(
             {
-                "native": lambda: [native.score(state, []) for state in chosen],  # noqa: B023
-                "gpu": lambda: gpu.score_many(chosen, paths),  # noqa: B023
+                "native": lambda: [_decide(native, state) for state in chosen],  # noqa: B023
+                "gpu": lambda: gpu.remember_many(gpu.score_many(chosen, paths), [0] * len(chosen)),  # noqa: B023
             },
             repetitions,
         )

@@ -15,7 +15,7 @@ from torch import Tensor
 from ..branching.state import BranchState
 from .facts import NODE_FACTS, node_fact_vector
 
-__all__ = ["Edges", "GraphBatch", "GraphStructure", "segment_sum", "tensor_view"]
+__all__ = ["Edges", "GraphBatch", "GraphStructure"]
 
 _Graph = TypeVar("_Graph", "Edges", "GraphStructure", "GraphBatch")
 
@@ -219,22 +219,6 @@ def tensor_view(array: NDArray[Any]) -> Tensor:
     torch knows no read-only tensors and warns of every read-only array, so the mark is taken off on the way.
     """
     return torch.from_numpy(array if array.flags.writeable else np.asarray(_Writable(array)))
-
-
-def segment_sum(values: Tensor, offsets: Tensor, owners: Tensor) -> Tensor:
-    """Sums of consecutive rows, always in the same order: on a GPU, ``index_add`` would take them as they come.
-
-    Args:
-        values: (rows, D).
-        offsets: (segments + 1,) int64: segment i is ``values[offsets[i]:offsets[i+1]]``; it may be empty.
-        owners: (rows,) int64: the segment of each row.
-
-    Returns:
-        (segments, D).
-    """
-    if values.device.type == "cpu":
-        return values.new_zeros(len(offsets) - 1, values.shape[1]).index_add_(0, owners, values)
-    return torch.segment_reduce(values, "sum", offsets=offsets, axis=0, unsafe=True, initial=0)
 
 
 def _offsets(counts: Sequence[int]) -> NDArray[np.int64]:

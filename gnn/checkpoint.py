@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 
+import numpy as np
 import safetensors.torch
 import torch
+from numpy.typing import NDArray
 
 from ..branching.files import write_atomically
 from .description import FORMAT, METADATA_KEY, CheckpointError, Description, Header, read_checkpoint
 from .network import BranchingNetwork
 
-__all__ = ["FORMAT", "CheckpointError", "Description", "load_checkpoint", "save_checkpoint"]
+__all__ = ["FORMAT", "CheckpointError", "Description", "load_checkpoint", "network_of", "save_checkpoint"]
 
 
 def save_checkpoint(path: str | os.PathLike[str], network: BranchingNetwork, description: Description) -> None:
@@ -33,7 +36,12 @@ def load_checkpoint(path: str | os.PathLike[str]) -> tuple[BranchingNetwork, Des
         CheckpointError: the file cannot be read, is damaged, or does not fit this version.
     """
     header, arrays = read_checkpoint(path)
+    return network_of(header, arrays), header.description
+
+
+def network_of(header: Header, arrays: Mapping[str, NDArray[np.float32]]) -> BranchingNetwork:
+    """The network of a checkpoint that was read, on the CPU and in evaluation mode. Draws no random numbers."""
     with torch.random.fork_rng(devices=[]):
         network = BranchingNetwork(header.config)
     network.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
-    return network.eval(), header.description
+    return network.eval()

@@ -1,6 +1,7 @@
 """Where a network runs: on the CPU, or on a GPU where there is one and the graph is large enough to pay its way.
 
-The policies here ask two others that are the same network on two devices. Importing this imports no torch.
+The policies here ask two others, the same network on two devices, whose memories are arrays that either reads. Importing this
+imports no torch.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import importlib.util
 import logging
 import os
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
@@ -20,12 +22,12 @@ from ..branching.state import BranchState
 if TYPE_CHECKING:
     from pyscipopt import Model
 
-__all__ = ["CROSSOVER_WORK", "DEVICES", "Device", "FallbackPolicy", "LargeGraphPolicy", "gpu_present", "on_gpu"]
+__all__ = ["CROSSOVER_WORK", "DEVICES", "Device", "FallbackPolicy", "LargeGraphPolicy", "cuda_problem", "gpu_present"]
 
 Device = Literal["auto", "cpu", "cuda"]
 DEVICES: tuple[Device, ...] = get_args(Device)
 
-CROSSOVER_WORK = 12_000_000
+CROSSOVER_WORK = 20_000_000
 """Edges of a graph times width of the network from which on ``auto`` takes the GPU (benchmarks/SPEED.md, "On a GPU")."""
 
 _GPU_FILES = ("/dev/nvidiactl", "/dev/dxg")
@@ -35,78 +37,89 @@ logger = logging.getLogger("revibranch")
 
 
 def gpu_present() -> bool:
-    """Whether a CUDA device may be usable: its driver and torch are there. Cheap, and imports neither."""
-    return any(map(os.path.exists, _GPU_FILES)) and importlib.util.find_spec("torch") is not None
+    """Whether a GPU may be usable: a driver is there, and all that the network needs. Cheap, and imports nothing."""
+    return any(map(os.path.exists, _GPU_FILES)) and all(map(importlib.util.find_spec, ("torch", "torch_geometric")))
 
 
-def on_gpu(make: Callable[[], Policy], cpu: Policy) -> Policy:
-    """A policy that runs on the GPU for as long as that works; the one of the CPU, with one warning, where it never does.
-
-    Args:
-        make: makes the GPU's policy; raises what Python and torch raise where there is no torch, or no usable device.
-        cpu: the same network on the CPU.
-    """
+@cache
+def cuda_problem() -> str | None:
+    """Why torch cannot use a CUDA device, in one line; None where it can. Found out once a process."""
     try:
-        return FallbackPolicy(make(), cpu)
-    except (RuntimeError, AssertionError, ImportError) as error:  # torch says AssertionError where it was built without CUDA
-        logger.warning("no usable CUDA device (%s); the policy runs on the CPU", _one_line(error))
-        return cpu
+        import torch
+        import torch_geometric  # noqa: F401
+
+        torch.zeros(1, device="cuda")
+    except (ImportError, OSError) as error:  # OSError: a library that torch was built on is missing
+        return f"PyTorch or PyG cannot be loaded: {_one_line(error)}"
+    except (RuntimeError, AssertionError) as error:  # torch says AssertionError where it was built without CUDA
+        return f"no usable CUDA device: {_one_line(error)}"
+    return None
 
 
 class FallbackPolicy(Policy):
-    """Asks one policy until it raises RuntimeError (a GPU that is gone or out of memory), then another one for good.
+    """Asks the GPU until it fails (it is gone, out of memory, or was never there), then the CPU for good. Other errors are raised.
 
-    The two must be the same network: a step remembered by the first is handed to the second as an array.
+    Args:
+        make_gpu: makes the GPU's policy; called at once.
+        cpu: the same network on the CPU.
+        asked_for: whether someone asked for the GPU: then a warning tells that there is none, else a line at the level INFO.
     """
 
-    def __init__(self, first: Policy, second: Policy) -> None:
-        self.extended = first.extended
-        self.needs_path = first.needs_path
-        self._first, self._second = first, second
-        self._failure: str | None = None
-
-    @property
-    def fell_back(self) -> bool:
-        """Whether the second policy has taken over."""
-        return self._failure is not None
+    def __init__(self, make_gpu: Callable[[], Policy], cpu: Policy, *, asked_for: bool = True) -> None:
+        self.extended = cpu.extended
+        self.needs_path = cpu.needs_path
+        self._cpu = cpu
+        self._gpu: Policy | None = None
+        self._failure = cuda_problem()
+        if self._failure is not None:
+            logger.log(logging.WARNING if asked_for else logging.INFO, "%s; the policy runs on the CPU", self._failure)
+            return
+        try:
+            self._gpu = make_gpu()
+        except RuntimeError as error:
+            self._fall_back(error)
 
     def begin(self, model: Model) -> None:
         """Begin a solve with the policy that is in charge."""
-        (self._second if self.fell_back else self._first).begin(model)
+        (self._gpu or self._cpu).begin(model)
 
     def score(self, state: BranchState, path: Sequence[PathStep]) -> NDArray[np.floating] | None:
         """Scores of whichever policy is in charge."""
-        if not self.fell_back:
+        if self._gpu is not None:
             try:
-                return self._first.score(state, path)
+                return self._gpu.score(state, path)
             except RuntimeError as error:
                 self._fall_back(error)
-        return self._second.score(state, _as_arrays(path))
+        return self._cpu.score(state, path)
 
     def remember(self, state: BranchState, path: Sequence[PathStep], choice: int) -> object:
         """Memory of whichever policy is in charge."""
-        if not self.fell_back:
+        if self._gpu is not None:
             try:
-                return self._first.remember(state, path, choice)
+                return self._gpu.remember(state, path, choice)
             except RuntimeError as error:
                 self._fall_back(error)
-        return self._second.remember(state, _as_arrays(path), choice)
+        return self._cpu.remember(state, path, choice)
 
     def report(self) -> dict[str, float | str]:
-        """The device, and why it is no GPU any more."""
-        return {"device": "cuda" if self._failure is None else f"cpu (the GPU failed: {self._failure})"}
+        """The device, and why it is no GPU."""
+        return {"device": "cuda" if self._failure is None else f"cpu ({self._failure})"}
 
     def _fall_back(self, error: RuntimeError) -> None:
-        self._failure = _one_line(error)
-        logger.warning("the GPU failed (%s); the CPU takes over", self._failure)
+        """Let go of the GPU, unless the error is none of its own: CUDA's name itself in every message, in capitals."""
+        if "CUDA" not in str(error):
+            raise error
+        self._gpu = None  # and of the memory that it holds
+        self._failure = f"the GPU failed: {_one_line(error)}"
+        logger.warning("%s; the CPU takes over", self._failure)
 
 
 class LargeGraphPolicy(Policy):
-    """Asks one policy about small graphs and another one about large ones. The same network, so that either reads the other's memory.
+    """Asks one policy about small graphs and another one about large ones.
 
     Args:
         small: for graphs of fewer edges.
-        make_large: makes the policy for the others; called when the first of them comes.
+        make_large: makes the policy for the others; called once, when the first of them comes.
         width: of the network.
         work: edges times width from which on a graph is large.
     """
@@ -116,40 +129,35 @@ class LargeGraphPolicy(Policy):
         self.needs_path = small.needs_path
         self._small, self._make_large, self._edges = small, make_large, -(-work // width)
         self._large: Policy | None = None
+        self._asked_large = False
 
     def begin(self, model: Model) -> None:
-        """Begin a solve with both."""
+        """Begin a solve with those of the two that there are."""
+        self._asked_large = False
         self._small.begin(model)
         if self._large is not None:
             self._large.begin(model)
 
     def score(self, state: BranchState, path: Sequence[PathStep]) -> NDArray[np.floating] | None:
         """Scores of the policy for graphs of this size."""
-        policy, path = self._asked(state, path)
-        return policy.score(state, path)
+        return self._for(state).score(state, path)
 
     def remember(self, state: BranchState, path: Sequence[PathStep], choice: int) -> object:
         """Memory of the policy for graphs of this size."""
-        policy, path = self._asked(state, path)
-        return policy.remember(state, path, choice)
+        return self._for(state).remember(state, path, choice)
 
     def report(self) -> dict[str, float | str]:
-        """The device of large graphs, once there was one."""
-        return {} if self._large is None else dict(self._large.report())
+        """The device of this solve's large graphs; empty where there were none."""
+        return dict(self._large.report()) if self._asked_large and self._large is not None else {}
 
-    def _asked(self, state: BranchState, path: Sequence[PathStep]) -> tuple[Policy, Sequence[PathStep]]:
-        if state.n_edges >= self._edges:
-            if self._large is None:
-                self._large = self._make_large()
-            return self._large, path
-        return self._small, path if self._large is None else _as_arrays(path)
-
-
-def _as_arrays(path: Sequence[PathStep]) -> tuple[PathStep, ...]:
-    """The path with tensors of any device as NumPy arrays."""
-    return tuple(
-        PathStep(step.node, step.depth, step.child, step.memory.cpu().numpy()) if hasattr(step.memory, "cpu") else step for step in path
-    )
+    def _for(self, state: BranchState) -> Policy:
+        if state.n_edges < self._edges:
+            return self._small
+        self._asked_large = True
+        if self._large is None:
+            self._large = self._small  # stays so if what follows fails: a mistake is raised once, not at every node
+            self._large = self._make_large()
+        return self._large
 
 
 def _one_line(error: BaseException) -> str:

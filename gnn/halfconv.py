@@ -9,9 +9,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch_geometric.nn import MessagePassing
 
-from .batch import Edges, segment_sum
+from .batch import Edges
 from .fused import halfconv_sum, supports
 from .normalisation import Moments
+from .segments import segment_sum
 
 __all__ = ["HalfConvolution"]
 

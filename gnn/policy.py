@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ..branching.policy import Policy
 from .automatic import AutoPolicy
-from .description import read_checkpoint, read_header
-from .devices import DEVICES, Device, LargeGraphPolicy, gpu_present, on_gpu
+from .description import Header, read_checkpoint, read_header
+from .devices import DEVICES, Device, FallbackPolicy, LargeGraphPolicy, gpu_present
 from .native import NativePolicy, fits
 from .pretrained import pretrained_names, pretrained_path
 
-__all__ = ["Device", "load_policy"]
+__all__ = ["load_policy"]
 
 
 def load_policy(spec: str | os.PathLike[str], *, device: Device = "auto", threads: int = 1) -> Policy:
@@ -41,20 +45,20 @@ def load_policy(spec: str | os.PathLike[str], *, device: Device = "auto", thread
         return AutoPolicy(families, lambda name: load_policy(name, device=device, threads=threads))
     path = _resolve(spec)
     header, tensors = read_checkpoint(path)
-    cpu = NativePolicy(header.config, tensors) if fits(header.config) else _torch_policy(path, "cpu", threads)
-    gpu = partial(_torch_policy, path, "cuda", threads)
+    cpu = NativePolicy(header.config, tensors) if fits(header.config) else _torch_policy(header, tensors, "cpu", threads)
+    gpu = partial(_torch_policy, header, tensors, "cuda", threads)
     if device == "cuda":
-        return on_gpu(gpu, cpu)
+        return FallbackPolicy(gpu, cpu)
     if device == "auto" and gpu_present():
-        return LargeGraphPolicy(cpu, lambda: on_gpu(gpu, cpu), header.config.width)
+        return LargeGraphPolicy(cpu, lambda: FallbackPolicy(gpu, cpu, asked_for=False), header.config.width)
     return cpu
 
 
-def _torch_policy(path: Path, device: str, threads: int) -> Policy:
-    from .checkpoint import load_checkpoint
+def _torch_policy(header: Header, tensors: Mapping[str, NDArray[np.float32]], device: str, threads: int) -> Policy:
+    from .checkpoint import network_of
     from .torch_policy import NetworkPolicy
 
-    return NetworkPolicy(load_checkpoint(path)[0], device, threads)
+    return NetworkPolicy(network_of(header, tensors), device, threads)
 
 
 def _resolve(spec: str | os.PathLike[str]) -> Path:

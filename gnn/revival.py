@@ -8,9 +8,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from .batch import GraphBatch, segment_sum
+from .batch import GraphBatch
 from .facts import NODE_FACTS
 from .history import CHILDREN, select_history
+from .segments import segment_sum
 
 __all__ = ["CHILDREN", "Revival", "gather_history", "select_history"]
 

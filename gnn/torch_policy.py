@@ -22,15 +22,17 @@ from .revival import gather_history
 if TYPE_CHECKING:
     from pyscipopt import Model
 
-__all__ = ["NetworkPolicy"]
+__all__ = ["NetworkPolicy", "ScoredNodes"]
 
 
 @dataclass(frozen=True)
 class _Kept:
-    """A structure on the network's device. Views into the state's memory keep that memory from being used again."""
+    """A structure on the network's device."""
 
     key: tuple[int, ...]
     structure: GraphStructure
+    source: GraphStructure
+    """Views into the state's memory, which keep that memory from being used again for another structure."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,18 @@ class _Scored:
     node: NodeFacts
     batch: GraphBatch
     embeddings: Tensor
+
+
+@dataclass(frozen=True)
+class ScoredNodes:
+    """Many nodes that were scored together, and what their decisions' memories are made of."""
+
+    scores: list[NDArray[np.float32]]
+    """Of each node's candidates, (k,)."""
+    batch: GraphBatch
+    """The nodes' graphs."""
+    embeddings: Tensor
+    """(n, D) of the batch's variables."""
 
 
 class NetworkPolicy(Policy):
@@ -67,11 +81,10 @@ class NetworkPolicy(Policy):
         self.needs_path = network.config.history_length > 0
         self._kept: _Kept | None = None
         self._scored: _Scored | None = None
-        self._scored_many: tuple[GraphBatch, Tensor] | None = None
 
     def begin(self, model: Model) -> None:  # noqa: ARG002
         """Let go of the last solve's memory."""
-        self._kept = self._scored = self._scored_many = None
+        self._kept = self._scored = None
 
     def score(self, state: BranchState, path: Sequence[PathStep]) -> NDArray[np.float32]:
         """Scores of the candidates, (k,) float32. Steps without memory are left out of the history."""
@@ -85,7 +98,7 @@ class NetworkPolicy(Policy):
             array: NDArray[np.float32] = scores.cpu().numpy()
             return array
 
-    def remember(self, state: BranchState, path: Sequence[PathStep], choice: int) -> Tensor | None:  # noqa: ARG002
+    def remember(self, state: BranchState, path: Sequence[PathStep], choice: int) -> NDArray[np.float32] | None:  # noqa: ARG002
         """The decision's steps (3, D); None for a network without history. Uses what ``score`` computed for the node."""
         if not self.network.config.history_length:
             return None
@@ -94,17 +107,16 @@ class NetworkPolicy(Policy):
             if scored is None or scored.node != state.node or scored.key != _structure_key(state):
                 scored = self._encode(state)
             choices = torch.tensor([choice], device=self.device)
-            return self.network.steps(scored.batch, scored.embeddings, choices)[0]
+            # Back at once, not when a descendant asks: a GPU that fails later takes no memory with it.
+            steps: NDArray[np.float32] = self.network.steps(scored.batch, scored.embeddings, choices)[0].cpu().numpy()
+            return steps
 
-    def score_many(self, states: Sequence[BranchState], paths: Sequence[Sequence[PathStep]]) -> list[NDArray[np.float32]]:
-        """Scores of many nodes, of one solve or of several, in one call of the network: where a GPU is worth it on small graphs too.
+    def score_many(self, states: Sequence[BranchState], paths: Sequence[Sequence[PathStep]]) -> ScoredNodes:
+        """Score many nodes, of one solve or of several, in one call of the network.
 
         Args:
             states: at least one; all with the same variable columns.
             paths: of each, as in ``score``.
-
-        Returns:
-            Scores of each node's candidates, (k,) float32.
 
         Raises:
             ValueError: no state, states of different columns, or not one path for each.
@@ -116,25 +128,26 @@ class NetworkPolicy(Policy):
             embeddings = self.network.encode(batch)
             memory, mask = self._histories(paths)
             scores = self.network.decode(embeddings[batch.candidates], batch.candidate_batch, memory, mask).cpu()
-            self._scored_many = batch, embeddings
-            return [part.numpy() for part in torch.split(scores, [len(state.candidates) for state in states])]
+            parts = torch.split(scores, [len(state.candidates) for state in states])
+            return ScoredNodes([part.numpy() for part in parts], batch, embeddings)
 
-    def remember_many(self, choices: Sequence[int]) -> list[Tensor | None]:
-        """Memories of the decisions at the nodes of the last ``score_many``; None each for a network without history.
+    def remember_many(self, nodes: ScoredNodes, choices: Sequence[int]) -> list[NDArray[np.float32] | None]:
+        """Memories of the decisions at nodes that ``score_many`` scored, as ``remember`` gives them.
 
         Args:
-            choices: of each node, the place of the chosen candidate among its candidates.
+            nodes: the nodes.
+            choices: of each, the place of the chosen candidate among its candidates.
 
         Raises:
             ValueError: not one choice for each node.
         """
-        batch, embeddings = self._scored_many or (None, None)
-        if batch is None or embeddings is None or len(choices) != batch.n_graphs:
-            raise ValueError(f"{len(choices)} choices for {0 if batch is None else batch.n_graphs} nodes")
+        if len(choices) != len(nodes.scores):
+            raise ValueError(f"{len(choices)} choices for {len(nodes.scores)} nodes")
         if not self.network.config.history_length:
             return [None] * len(choices)
         with self._computing():
-            return list(self.network.steps(batch, embeddings, torch.tensor(choices, device=self.device)))
+            steps = self.network.steps(nodes.batch, nodes.embeddings, torch.tensor(choices, device=self.device))
+            return [part.copy() for part in steps.cpu().numpy()]  # a view would keep those of all other nodes too
 
     def _histories(self, paths: Sequence[Sequence[PathStep]]) -> tuple[Tensor, Tensor]:
         """Memory (B, T, D), padded, and mask (B, T)."""
@@ -148,24 +161,24 @@ class NetworkPolicy(Policy):
         kept = self._kept
         if kept is None or kept.key != key:
             # Moved once per structure; on the CPU nothing moves and the edges are the state's own memory.
-            kept = _Kept(key, GraphStructure.view(state).to(self.device))
+            source = GraphStructure.view(state)
+            kept = _Kept(key, source.to(self.device), source)
             self._kept = kept
         batch = GraphBatch.view(state, kept.structure).to(self.device)
         return _Scored(key, state.node, batch, self.network.encode(batch))
 
     def _history(self, path: Sequence[PathStep]) -> Tensor:
         """(1, T, D)."""
-        steps = self._steps(path)
-        return steps[None] if len(steps) else torch.zeros(1, 0, self.network.config.width, device=self.device)
+        return self._steps(path)[None]
 
     def _steps(self, path: Sequence[PathStep]) -> Tensor:
-        """The steps of the path that the decoder sees, (T, D); arrays are what a native network remembered."""
+        """The steps of the path that the decoder sees, (T, D); a native network's memory is the same."""
         rows = []
         for step in select_steps(path, self.network.config.history_length):
-            memory = step.memory
-            assert isinstance(memory, (Tensor, np.ndarray))
-            rows.append(torch.as_tensor(memory[step.child], device=self.device))
-        return torch.stack(rows) if rows else torch.zeros(0, self.network.config.width, device=self.device)
+            assert isinstance(step.memory, np.ndarray)
+            rows.append(step.memory[step.child])
+        steps = np.stack(rows) if rows else np.zeros((0, self.network.config.width), dtype=np.float32)
+        return torch.from_numpy(steps).to(self.device)
 
     @contextmanager
     def _computing(self) -> Iterator[None]:

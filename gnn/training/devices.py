@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import logging
+
 import torch
 
-from ..devices import Device
+from ..devices import Device, cuda_problem
 from .errors import TrainingError
 
 __all__ = ["torch_device"]
 
+logger = logging.getLogger("revibranch")
+
 
 def torch_device(device: Device) -> torch.device:
-    """The device of a recipe; ``auto`` is the GPU where torch sees one.
+    """The device by its name; ``auto`` is the GPU where it can be used.
 
     Raises:
         TrainingError: ``cuda`` is asked for and cannot be used. A training that would take hours there may take days elsewhere, so
             there is no falling back.
     """
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cpu":
+        return torch.device("cpu")
+    problem = cuda_problem()
+    if problem is None:
+        return torch.device("cuda")
     if device == "cuda":
-        try:
-            torch.zeros(1, device="cuda")
-        except (RuntimeError, AssertionError) as error:  # torch says AssertionError where it was built without CUDA
-            raise TrainingError(f"no usable CUDA device: {' '.join(str(error).split())[:200]}") from error
-    return torch.device(device)
+        raise TrainingError(problem)
+    logger.info("%s; gradient steps run on the CPU", problem)
+    return torch.device("cpu")

@@ -204,13 +204,13 @@ class Imitation:
         if not self._validation_batches:  # always the same ones: kept
             order = range(len(self.validation))
             self._validation_batches = [
-                self.validation.collate(order[begin : begin + _VALIDATION_BATCH]).to(self.network.device)
-                for begin in range(0, len(order), _VALIDATION_BATCH)
+                self.validation.collate(order[begin : begin + _VALIDATION_BATCH]) for begin in range(0, len(order), _VALIDATION_BATCH)
             ]
         self.network.eval()
         totals = torch.zeros(3, dtype=torch.float64, device=self.network.device)
         with torch.inference_mode():
-            for batch in self._validation_batches:
+            for kept in self._validation_batches:
+                batch = kept.to(self.network.device)
                 logits = batch.logits(self.network)
                 parts = [cross_entropy(logits, batch.scores, batch.candidates)]
                 parts += [hits(logits, batch.scores, batch.candidates, top) for top in (1, 5)]

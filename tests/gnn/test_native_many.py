@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import gc
-from dataclasses import replace
 
 import numpy as np
 import psutil
 import pytest
-import torch
 
 from revibranch.branching.policy import PathStep
 from revibranch.branching.state import ROW_COLUMNS, VARIABLE_COLUMNS, BranchState, variable_column_names
@@ -95,14 +93,13 @@ def compare(generator: np.random.Generator, native: NativePolicy, reference: Net
     steps = int(generator.integers(0, 10)) if length else 0
     memory = generator.standard_normal((steps, 3, width)).astype(np.float32)
     path = [PathStep(t + 1, t, int(generator.integers(0, 3)), memory[t]) for t in range(steps)]
-    torch_path = [replace(step, memory=torch.from_numpy(memory[step.depth])) for step in path]
-    worst = difference(native.score(state, path), reference.score(state, torch_path))
+    worst = difference(native.score(state, path), reference.score(state, path))
     if length:
         choice = int(generator.integers(len(state.candidates)))
-        ours, theirs = native.remember(state, path, choice), reference.remember(state, torch_path, choice)
+        ours, theirs = native.remember(state, path, choice), reference.remember(state, path, choice)
         assert ours is not None
         assert theirs is not None
-        worst = max(worst, difference(ours, theirs.numpy()))
+        worst = max(worst, difference(ours, theirs))
     return worst
 
 

@@ -40,11 +40,11 @@ def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path: Path, length: int, s
     stop_and_resume(tmp_path, with_history(recipe(), length), stop)
 
 
-def stop_and_resume(tmp_path: Path, settings: Recipe, stop: int, *, device: Device = "cpu") -> None:
-    """Train in one go and in two; the weights are the same, on the CPU bit for bit."""
-    exact = device == "cpu"
+def stop_and_resume(tmp_path: Path, settings: Recipe, stop: int, first: Device = "cpu", second: Device = "cpu") -> None:
+    """Train in one go, and in two on two devices; the weights are the same, on the CPU bit for bit."""
+    exact = first == second == "cpu"
     (tmp_path / "whole").mkdir()
-    whole = learner(tmp_path / "whole", settings, device=device)
+    whole = learner(tmp_path / "whole", settings, device=first)
     expected = whole.run().state_dict()
 
     def interrupt(step: int, steps: int, loss: float) -> None:
@@ -53,17 +53,19 @@ def stop_and_resume(tmp_path: Path, settings: Recipe, stop: int, *, device: Devi
 
     (tmp_path / "parts").mkdir()
     with pytest.raises(Interrupted) as caught:
-        learner(tmp_path / "parts", settings, device=device, on_step=interrupt).run()
+        learner(tmp_path / "parts", settings, device=first, on_step=interrupt).run()
     assert caught.value.number == signal.SIGTERM
     torch.manual_seed(stop)  # the random state of the process must not matter
-    resumed = learner(tmp_path / "parts", settings, device=device)
-    found = resumed.run(resume=True).state_dict()
+    resumed = learner(tmp_path / "parts", settings, device=second)
+    network = resumed.run(resume=True)
+    assert network.device.type == second
+    found = network.state_dict()
     assert found.keys() == expected.keys()
     for name, value in expected.items():
         if exact:
             assert torch.equal(found[name], value), name
         else:
-            torch.testing.assert_close(found[name], value, rtol=1e-2, atol=1e-3)
+            torch.testing.assert_close(found[name].cpu(), value.cpu(), rtol=1e-2, atol=1e-3)
     if exact:
         assert resumed.reports == whole.reports
     assert len(resumed.reports) == len(whole.reports)
