@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 __all__ = ["RULES", "SETTINGS", "apply_rule", "apply_seed", "apply_settings"]
 
-ParameterValue = bool | int | float | str
+ScipValue = bool | int | float | str
 
-_CLEAN: dict[str, ParameterValue] = {"separating/maxrounds": 0, "presolving/maxrestarts": 0}
+_CLEAN: dict[str, ScipValue] = {"separating/maxrounds": 0, "presolving/maxrestarts": 0}
 
-SETTINGS: Mapping[str, Mapping[str, ParameterValue]] = {
+SETTINGS: Mapping[str, Mapping[str, ScipValue]] = {
     "default": {},
     "clean": _CLEAN,
     "dfs": {**_CLEAN, "nodeselection/dfs/stdpriority": 1_000_000, "nodeselection/dfs/memsavepriority": 1_000_000},
@@ -36,7 +36,7 @@ with ``TOP_PRIORITY``. A rule of the same priority would tie with it and change 
 differs from SCIP's default, although it is the same rule.
 """
 
-RULES: Mapping[str, Mapping[str, ParameterValue]] = {
+RULES: Mapping[str, Mapping[str, ScipValue]] = {
     "default": {},
     **{
         rule: {f"branching/{rule}/priority": RULE_PRIORITY}
