@@ -68,6 +68,7 @@ _RULES = ("scip:random", "scip:pscost", "scip:vanillafullstrong")
 @click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="A change of the recipe for all variants; repeatable.")
 @click.option("--seeds", default=3, show_default=True, help="Trainings of each variant.")
 @click.option("--only", multiple=True, help="Variants; all if not given.")
+@click.option("--rule", "rules", multiple=True, default=_RULES, show_default=True, help="SCIP's rules to evaluate beside them; repeatable.")
 @click.option("--time-limit", default=60.0, show_default=True, help="CPU seconds of a run of the evaluation.")
 @click.option("--device", type=click.Choice(DEVICES), default="cpu", show_default=True, help="Where gradient steps run.")
 @click.option("--workers", default=1, show_default=True, help="Trainings, then runs, at a time.")
@@ -78,6 +79,7 @@ def main(
     changes: tuple[str, ...],
     seeds: int,
     only: tuple[str, ...],
+    rules: tuple[str, ...],
     time_limit: float,
     device: Device,
     workers: int,
@@ -93,7 +95,7 @@ def main(
     runs = {(name, seed): out / f"{name.replace(' ', '-')}-s{seed}" for name in chosen for seed in range(seeds)}
     _train(recipe, {runs[name, seed]: (f"seed={seed}", *changes, *variants[name]) for name, seed in runs}, device, workers)
     checkpoints = {str(_checkpoint(recipe, folder)): key for key, folder in runs.items()}
-    jobs = list_jobs(resolve_all(instances), [*_RULES, *checkpoints], [0], "clean", time_limit)
+    jobs = list_jobs(resolve_all(instances), [*rules, *checkpoints], [0], "clean", time_limit)
     try:
         rows = evaluated(jobs, out / "evaluation.parquet", ProcessPool(workers))
     except StoreError as error:  # trainings that were done anew, for one
