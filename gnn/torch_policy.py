@@ -90,7 +90,7 @@ class NetworkPolicy(Policy):
         """Scores of the candidates, (k,) float32. Steps without memory are left out of the history."""
         with self._computing():
             scored = self._encode(state)
-            memory = self._history(path)
+            memory = self._steps(path)[None]
             mask = torch.ones(memory.shape[:2], dtype=torch.bool, device=self.device)
             batch = scored.batch
             scores = self.network.decode(scored.embeddings[batch.candidates], batch.candidate_batch, memory, mask)
@@ -166,10 +166,6 @@ class NetworkPolicy(Policy):
             self._kept = kept
         batch = GraphBatch.view(state, kept.structure).to(self.device)
         return _Scored(key, state.node, batch, self.network.encode(batch))
-
-    def _history(self, path: Sequence[PathStep]) -> Tensor:
-        """(1, T, D)."""
-        return self._steps(path)[None]
 
     def _steps(self, path: Sequence[PathStep]) -> Tensor:
         """The steps of the path that the decoder sees, (T, D); a native network's memory is the same."""
