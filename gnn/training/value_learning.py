@@ -100,7 +100,7 @@ def value_loss(
     entropies = entropy(candidates.padded(scores.detach(), -torch.inf).log_softmax(1))
     ranking = probed_losses(scores / settings.ranking_temperature, [stored[number].episode.scores(d) for number, d in keys])
     # Divided by all decisions: a probe weighs the same in every batch.
-    loss = ((losses * corrections).sum() + settings.ranking * ranking.sum()) / len(keys)
+    loss = ((losses + settings.ranking * ranking) * corrections).sum() / len(keys)
     return ValueLoss(loss, _by_unit(errors, draws), float(errors.mean()), float(entropies.mean()))
 
 

@@ -54,7 +54,7 @@ def hl_gauss(logits: Tensor, values: Tensor, highest: float, sigma: float) -> Te
 
 
 def probed_losses(logits: Tensor, probed: Sequence[NDArray[np.float64]]) -> Tensor:
-    """Cross-entropy of the best probed candidate among the probed ones, (m,) for the m of n decisions that were probed.
+    """Cross-entropy of the best probed candidate among the probed ones, (n,); 0 for decisions that were not probed.
 
     Args:
         logits: (k,) of all decisions' candidates.
@@ -62,12 +62,13 @@ def probed_losses(logits: Tensor, probed: Sequence[NDArray[np.float64]]) -> Tens
     """
     known = torch.tensor([bool(np.isfinite(scores).any()) for scores in probed])
     if not known.any():
-        return logits.new_zeros(0)
+        return logits.new_zeros(len(probed))
     counts = torch.tensor([len(scores) for scores in probed])
     of_known = known.repeat_interleave(counts)
     scores = torch.from_numpy(np.concatenate(probed))[of_known]
     device = logits.device
-    return cross_entropy(logits[of_known.to(device)], scores.to(device), Candidates.from_counts(counts[known]).to(device))
+    losses = cross_entropy(logits[of_known.to(device)], scores.to(device), Candidates.from_counts(counts[known]).to(device))
+    return losses.new_zeros(len(probed)).index_put((known.nonzero()[:, 0].to(device),), losses)
 
 
 def policy_gradient(log_probabilities: Tensor, advantages: Tensor) -> Tensor:
