@@ -130,7 +130,13 @@ def _look_at_torch(report: Report) -> None:
     try:
         import torch
 
-        report.devices += [f"cuda:{index} {torch.cuda.get_device_name(index)}" for index in range(torch.cuda.device_count())]
+        from ..gnn.devices import cuda_problem, gpu_present
+
+        problem = cuda_problem()
+        if problem is None:
+            report.devices += [f"cuda:{index} {torch.cuda.get_device_name(index)}" for index in range(torch.cuda.device_count())]
+        elif gpu_present():  # no defect: everything runs on the CPU
+            report.devices.append(f"no GPU, though there is a driver: {problem}")
     except Exception as error:
         report.problems.append(f"PyTorch cannot be loaded: {error}")
 

@@ -11,6 +11,7 @@ import pytest
 
 from revibranch.cli import doctor as module
 from revibranch.cli import main
+from revibranch.gnn import devices
 
 
 def test_versions_are_those_that_run(capfd: pytest.CaptureFixture[str]) -> None:
@@ -22,6 +23,14 @@ def test_versions_are_those_that_run(capfd: pytest.CaptureFixture[str]) -> None:
     assert report["versions"]["SCIP"] == f"{model.getMajorVersion()}.{model.getMinorVersion()}.{model.getTechVersion()}"
     assert "libscip" in Path(report["libscip"]).name
     assert "cpu" in report["devices"]
+
+
+def test_a_gpu_that_cannot_be_used_is_no_defect_and_not_hidden(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(devices, "gpu_present", lambda: True)
+    monkeypatch.setattr(devices, "cuda_problem", lambda: "no usable CUDA device: a reason")
+    assert main(["doctor", "--json"]) == 0
+    found = json.loads(capfd.readouterr().out)["devices"]
+    assert found == ["cpu", "no GPU, though there is a driver: no usable CUDA device: a reason"]
 
 
 def test_failed_self_test_fails_the_command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
