@@ -26,9 +26,9 @@ from ...branching.policy import PathStep, Policy
 from ...branching.settings import apply_settings
 from ...branching.state import BranchState, variable_column_names
 from .errors import TrainingError
+from .pools import run_tasks
 from .recipe import Recipe, SampleSettings
 from .sections import settings_of
-from .workers import run_tasks
 
 if TYPE_CHECKING:
     from pyscipopt import Model

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Any, Generic, TypeVar
 
-from .workers import Outcome, one_line
+from .tasks import Outcome, one_line
 
 __all__ = ["RayTasks"]
 

@@ -32,8 +32,8 @@ from .replay import Draw, Stored, store
 from .reports import Learned, RoundReport, ValidationReport, mean
 from .rollout import RolloutResult, RolloutTask, Weights
 from .sections import settings_of
+from .tasks import Outcome, Tasks
 from .value_learning import value_loss
-from .workers import Outcome, Tasks
 
 __all__ = ["Reinforcement"]
 

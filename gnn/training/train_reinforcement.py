@@ -16,6 +16,7 @@ from ..description import Description
 from ..devices import Device
 from ..pretrained import pretrained_names, pretrained_path
 from .devices import torch_device
+from .pools import open_tasks
 from .provenance import source_commit
 from .reinforcement import Reinforcement
 from .reinforcement_recipe import ReinforcementRecipe
@@ -23,7 +24,6 @@ from .reinforcement_state import require_run_of
 from .reports import RoundReport, ValidationReport
 from .rollout import roll_out
 from .run_folder import RECIPE_NAME, STATE_NAME, holds_run, take_folder
-from .workers import open_tasks
 
 __all__ = ["ReinforcementObserver", "ReinforcementResult", "train_reinforcement"]
 

@@ -9,85 +9,25 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.util import Finalize
 from time import monotonic
-from typing import Any, Generic, Protocol, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
 
 from ...branching.deafness import deaf_to
+from .tasks import Outcome, attempt
 
-__all__ = ["Outcome", "ProcessTasks", "SerialTasks", "Tasks", "open_tasks", "run_tasks"]
+__all__ = ["ProcessTasks"]
 
 T = TypeVar("T")
 S = TypeVar("S")
 R = TypeVar("R")
-T_in = TypeVar("T_in")
-S_in = TypeVar("S_in", contravariant=True)
-R_out = TypeVar("R_out")
 
 _NONE = object()
 _STARTUP_SECONDS = 900.0
 _READY, _SHARE, _TASK = "ready", "share", "task"
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome(Generic[T, R]):
-    """What became of a task: a result, or an error in one line."""
-
-    task: T
-    result: R | None
-    error: str | None
-
-
-class Tasks(Protocol[T_in, S_in, R_out]):
-    """Somewhere to run a function on tasks: this process, others, or a cluster."""
-
-    def run(self, tasks: Iterable[T_in], shared: S_in) -> Iterator[Outcome[T_in, R_out]]:
-        """Run the function on every task and on what they share; outcomes in the order in which they come.
-
-        Tasks are taken from the iterable when a worker is free. Closing the iterator ends the tasks that run.
-        """
-
-    def close(self) -> None:
-        """Let go of the workers."""
-
-
-def open_tasks(function: Callable[[T, S], R], workers: int | str, timeout: float) -> Tasks[T, S, R]:
-    """Workers by number or address.
-
-    Args:
-        function: importable by name; tasks, what they share, and results can be pickled.
-        workers: 0 for this process, without protection; a number of processes; ``ray`` for a Ray of this machine, or
-            ``ray://HOST:PORT`` for a cluster.
-        timeout: wall seconds of one task after which its worker counts as hanging; starting up does not count.
-
-    Raises:
-        ModuleNotFoundError: Ray is asked for and not installed.
-        ConnectionError: no cluster answers.
-    """
-    if isinstance(workers, str):
-        from .ray_workers import RayTasks
-
-        return RayTasks(function, None if workers == "ray" else workers, timeout)
-    return ProcessTasks(function, workers, timeout) if workers else SerialTasks(function)
-
-
-class SerialTasks(Generic[T, S, R]):
-    """Tasks in this process, one after the other."""
-
-    def __init__(self, function: Callable[[T, S], R]) -> None:
-        self._function = function
-
-    def run(self, tasks: Iterable[T], shared: S) -> Iterator[Outcome[T, R]]:
-        """See ``Tasks.run``."""
-        for task in tasks:
-            yield _attempt(self._function, task, shared)
-
-    def close(self) -> None:
-        """Nothing to let go of."""
 
 
 class ProcessTasks(Generic[T, S, R]):
@@ -144,37 +84,6 @@ class ProcessTasks(Generic[T, S, R]):
             worker.end()
         else:
             self._idle.append(worker)
-
-
-def run_tasks(function: Callable[[T], R], tasks: Iterable[T], *, workers: int, timeout: float) -> Generator[Outcome[T, R]]:
-    """Run a function on every task; see ``open_tasks``. Closing the iterator ends the workers and their tasks."""
-    pool: Tasks[T, None, R] = open_tasks(_Alone(function), workers, timeout)
-    try:
-        yield from pool.run(tasks, None)
-    finally:
-        pool.close()
-
-
-@dataclass(frozen=True, slots=True)
-class _Alone(Generic[T, R]):
-    """A function whose tasks share nothing."""
-
-    function: Callable[[T], R]
-
-    def __call__(self, task: T, shared: None) -> R:  # noqa: ARG002
-        return self.function(task)
-
-
-def _attempt(function: Callable[[T, S], R], task: T, shared: S) -> Outcome[T, R]:
-    try:
-        return Outcome(task, function(task, shared), None)
-    except Exception as error:
-        return Outcome(task, None, one_line(error))
-
-
-def one_line(error: BaseException) -> str:
-    """An exception's type and message."""
-    return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 class _Worker(Generic[T, S, R]):
@@ -249,5 +158,5 @@ def _serve(connection: Connection[Any, Any], function: Callable[[Any, Any], Any]
             if kind == _SHARE:
                 shared = content
                 continue
-            outcome = _attempt(function, content, shared)
+            outcome = attempt(function, content, shared)
             connection.send((outcome.result, outcome.error))

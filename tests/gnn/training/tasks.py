@@ -30,7 +30,7 @@ def caught(task: str) -> list[str]:
 
 
 if __name__ == "__main__":
-    from revibranch.gnn.training.workers import run_tasks
+    from revibranch.gnn.training.pools import run_tasks
 
     outcomes = run_tasks(work, [4, 3], workers=2, timeout=900)
     next(outcomes)

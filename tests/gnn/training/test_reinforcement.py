@@ -23,7 +23,7 @@ from revibranch.gnn.training.reports import ValidationReport
 from revibranch.gnn.training.rollout import RolloutResult, RolloutTask, Weights, roll_out
 from revibranch.gnn.training.sections import settings_of
 from revibranch.gnn.training.state import StateError, load_state, save_state
-from revibranch.gnn.training.workers import Outcome, SerialTasks
+from revibranch.gnn.training.tasks import Outcome, SerialTasks
 
 Rollout: TypeAlias = Outcome[RolloutTask, RolloutResult]
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from revibranch.gnn.training.workers import run_tasks
+from revibranch.gnn.training.pools import run_tasks
 
 from .tasks import caught, work
 
