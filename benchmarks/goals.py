@@ -78,8 +78,8 @@ GOALS: tuple[Goal, ...] = (
 def main(folder: Path) -> None:
     """Print the table, from the Parquet files in FOLDER."""
     click.echo(
-        "| instances | instances x seeds | seconds, of SCIP's default rule's | seconds, of the fastest rule's | nodes, of `pscost`'s "
-        "| LP iterations, of the default rule's |"
+        "| instances | instances x seeds | seconds, of SCIP's default rule's | seconds, of the fastest of the rules that were run "
+        "| nodes, of `pscost`'s | LP iterations, of the default rule's |"
     )
     click.echo("| --- | ---: | --- | --- | --- | --- |")
     read = cache(read_rows)
