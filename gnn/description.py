@@ -14,6 +14,7 @@ import safetensors
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
+from ..branching.complaints import one_line
 from ..branching.state import row_column_names, variable_column_names
 from .columns import MISSING_COLUMNS
 from .config import NetworkConfig
@@ -138,7 +139,7 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[tuple[Any, Header]]:
     except OSError as error:
         raise CheckpointError(f"cannot read checkpoint {target}: {error.strerror or error}") from error
     except safetensors.SafetensorError as error:
-        raise CheckpointError(f"{target} is damaged or no safetensors file: {_one_line(error)}") from error
+        raise CheckpointError(f"{target} is damaged or no safetensors file: {one_line(error)}") from error
 
 
 def _header(path: Path, metadata: dict[str, str]) -> Header:
@@ -147,7 +148,7 @@ def _header(path: Path, metadata: dict[str, str]) -> Header:
     try:
         raw = json.loads(metadata[METADATA_KEY])
     except ValueError as error:
-        raise CheckpointError(f"{path}: its description is no JSON: {_one_line(error)}") from error
+        raise CheckpointError(f"{path}: its description is no JSON: {one_line(error)}") from error
     version = raw.get("format") if isinstance(raw, dict) else None
     if version != FORMAT:
         raise CheckpointError(f"{path} has checkpoint format {version}; this version of ReviBranch reads format {FORMAT}")
@@ -156,7 +157,7 @@ def _header(path: Path, metadata: dict[str, str]) -> Header:
         return Header.model_validate_json(metadata[METADATA_KEY])
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, part['loc']))}: {part['msg']}" for part in error.errors())
-        raise CheckpointError(f"{path}: its description does not fit this version: {_one_line(problems)}") from error
+        raise CheckpointError(f"{path}: its description does not fit this version: {one_line(problems)}") from error
 
 
 def _compare_names(path: Path, raw: dict[str, Any]) -> None:
@@ -189,7 +190,3 @@ def _form(tensor: Any) -> str:
     """Type and shape of a safetensors slice, such as ``float32[8, 8]``."""
     dtype: str = tensor.get_dtype()
     return f"{dtype.replace('BF', 'bfloat').replace('F', 'float')}{list(tensor.get_shape())}"
-
-
-def _one_line(message: object) -> str:
-    return " ".join(str(message).split())

@@ -11,11 +11,12 @@ import logging
 import os
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..branching.complaints import one_line
 from ..branching.policy import PathStep, Policy
 from ..branching.state import BranchState
 
@@ -32,6 +33,11 @@ CROSSOVER_WORK = 20_000_000
 
 _GPU_FILES = ("/dev/nvidiactl", "/dev/dxg")
 """What NVIDIA's driver shows on Linux, and under Windows' Linux."""
+
+_SHOWN = 200
+"""Longest text of an error of torch's that is passed on."""
+
+T = TypeVar("T")
 
 logger = logging.getLogger("revibranch")
 
@@ -50,9 +56,9 @@ def cuda_problem() -> str | None:
 
         torch.zeros(1, device="cuda")
     except (ImportError, OSError) as error:  # OSError: a library that torch was built on is missing
-        return f"PyTorch or PyG cannot be loaded: {_one_line(error)}"
+        return f"PyTorch or PyG cannot be loaded: {one_line(error)[:_SHOWN]}"
     except (RuntimeError, AssertionError) as error:  # torch says AssertionError where it was built without CUDA
-        return f"no usable CUDA device: {_one_line(error)}"
+        return f"no usable CUDA device: {one_line(error)[:_SHOWN]}"
     return None
 
 
@@ -85,32 +91,30 @@ class FallbackPolicy(Policy):
 
     def score(self, state: BranchState, path: Sequence[PathStep]) -> NDArray[np.floating] | None:
         """Scores of whichever policy is in charge."""
-        if self._gpu is not None:
-            try:
-                return self._gpu.score(state, path)
-            except RuntimeError as error:
-                self._fall_back(error)
-        return self._cpu.score(state, path)
+        return self._ask(lambda policy: policy.score(state, path))
 
     def remember(self, state: BranchState, path: Sequence[PathStep], choice: int) -> object:
         """Memory of whichever policy is in charge."""
-        if self._gpu is not None:
-            try:
-                return self._gpu.remember(state, path, choice)
-            except RuntimeError as error:
-                self._fall_back(error)
-        return self._cpu.remember(state, path, choice)
+        return self._ask(lambda policy: policy.remember(state, path, choice))
 
     def report(self) -> dict[str, float | str]:
         """The device, and why it is no GPU."""
         return {"device": "cuda" if self._failure is None else f"cpu ({self._failure})"}
+
+    def _ask(self, question: Callable[[Policy], T]) -> T:
+        if self._gpu is not None:
+            try:
+                return question(self._gpu)
+            except RuntimeError as error:
+                self._fall_back(error)
+        return question(self._cpu)
 
     def _fall_back(self, error: RuntimeError) -> None:
         """Let go of the GPU, unless the error is none of its own: CUDA's name itself in every message, in capitals."""
         if "CUDA" not in str(error):
             raise error
         self._gpu = None  # and of the memory that it holds
-        self._failure = f"the GPU failed: {_one_line(error)}"
+        self._failure = f"the GPU failed: {one_line(error)[:_SHOWN]}"
         logger.warning("%s; the CPU takes over", self._failure)
 
 
@@ -158,7 +162,3 @@ class LargeGraphPolicy(Policy):
             self._large = self._small  # stays so if what follows fails: a mistake is raised once, not at every node
             self._large = self._make_large()
         return self._large
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Any, Generic, TypeVar
 
-from .tasks import Outcome, one_line
+from .tasks import Outcome, described
 
 __all__ = ["RayTasks"]
 
@@ -94,6 +94,6 @@ class RayTasks(Generic[T, S, R]):
         try:
             return Outcome(task, self._ray.get(handle), None)
         except self._ray.exceptions.RayTaskError as error:
-            return Outcome(task, None, one_line(error.cause or error))
+            return Outcome(task, None, described(error.cause or error))
         except self._ray.exceptions.RayError as error:
-            return Outcome(task, None, one_line(error))
+            return Outcome(task, None, described(error))

@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-__all__ = ["Outcome", "SerialTasks", "Tasks", "attempt", "one_line"]
+from ...branching.complaints import one_line
+
+__all__ = ["Outcome", "SerialTasks", "Tasks", "attempt", "described"]
 
 T = TypeVar("T")
 S = TypeVar("S")
@@ -58,9 +60,9 @@ def attempt(function: Callable[[T, S], R], task: T, shared: S) -> Outcome[T, R]:
     try:
         return Outcome(task, function(task, shared), None)
     except Exception as error:
-        return Outcome(task, None, one_line(error))
+        return Outcome(task, None, described(error))
 
 
-def one_line(error: BaseException) -> str:
-    """An exception's type and message."""
-    return " ".join(f"{type(error).__name__}: {error}".split())
+def described(error: BaseException) -> str:
+    """An exception's type and message, in one line."""
+    return one_line(f"{type(error).__name__}: {error}")

@@ -21,8 +21,9 @@ from revibranch.gnn.torch_policy import NetworkPolicy
 from revibranch.gnn.training.interruption import Interrupted
 from revibranch.instances import families
 
+from .networks import fresh
 from .states import facts, golden_states, random_state
-from .test_devices import deeper_and_deeper, follow, fresh
+from .test_devices import deeper_and_deeper, follow
 from .training import test_imitation, test_reinforcement
 from .training.episodes import recipe, with_history
 

@@ -13,29 +13,14 @@ from pyscipopt import Model
 from revibranch.branching.policy import PathStep, Policy
 from revibranch.branching.state import BranchState
 from revibranch.gnn import devices, policy
-from revibranch.gnn.checkpoint import Description, save_checkpoint
 from revibranch.gnn.devices import FallbackPolicy, LargeGraphPolicy
-from revibranch.gnn.network import BranchingNetwork, NetworkConfig
 from revibranch.gnn.policy import load_policy
 from revibranch.gnn.torch_policy import NetworkPolicy
 from revibranch.gnn.training import devices as training_devices
 from revibranch.gnn.training.errors import TrainingError
 
+from .networks import fresh
 from .states import facts, random_state
-
-
-def fresh() -> BranchingNetwork:
-    torch.manual_seed(0)
-    network = BranchingNetwork(NetworkConfig(width=16, history_length=3))
-    network.fit_normalisation([random_state(seed) for seed in range(3)])
-    return network
-
-
-@pytest.fixture
-def checkpoint(tmp_path):
-    path = tmp_path / "mine.safetensors"
-    save_checkpoint(path, fresh(), Description(family="setcover"))
-    return path
 
 
 def follow(policies: Sequence[Policy], states: Sequence[BranchState]) -> None:

@@ -7,7 +7,6 @@ import sys
 
 import numpy as np
 import pytest
-import torch
 
 from revibranch.gnn import pretrained
 from revibranch.gnn.checkpoint import CheckpointError, Description, save_checkpoint
@@ -15,21 +14,8 @@ from revibranch.gnn.network import BranchingNetwork, NetworkConfig
 from revibranch.gnn.policy import load_policy
 from revibranch.gnn.torch_policy import NetworkPolicy
 
+from .networks import fresh
 from .states import golden_states, random_state
-
-
-def fresh(history_length: int = 3) -> BranchingNetwork:
-    torch.manual_seed(0)
-    network = BranchingNetwork(NetworkConfig(width=16, history_length=history_length))
-    network.fit_normalisation([random_state(seed) for seed in range(3)])
-    return network
-
-
-@pytest.fixture
-def checkpoint(tmp_path):
-    path = tmp_path / "mine.safetensors"
-    save_checkpoint(path, fresh(), Description(family="setcover"))
-    return path
 
 
 def test_a_policy_loads_from_a_path(checkpoint):

@@ -14,14 +14,8 @@ from revibranch.gnn.network import BranchingNetwork, NetworkConfig
 from revibranch.gnn.revival import gather_history
 from revibranch.gnn.torch_policy import NetworkPolicy
 
+from .networks import fresh
 from .states import facts, golden_states, random_state
-
-
-def fresh(history_length: int = 3) -> BranchingNetwork:
-    torch.manual_seed(0)
-    network = BranchingNetwork(NetworkConfig(width=16, history_length=history_length))
-    network.fit_normalisation([random_state(seed) for seed in range(3)])
-    return network
 
 
 def step(memory: object, child: int = 0) -> PathStep:
