@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..branching.brancher import attach, optimize
-from ..branching.episode import EpisodeRecorder
+from ..branching.episode_recorder import EpisodeRecorder
 from ..branching.policy import PathStep, Policy
 from ..branching.settings import apply_settings
 from ..branching.state import BranchState, variable_column_names

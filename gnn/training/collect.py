@@ -20,7 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...branching.brancher import attach, optimize
-from ...branching.episode import Episode, EpisodeError, EpisodeRecorder
+from ...branching.episode import Episode, EpisodeError
+from ...branching.episode_recorder import EpisodeRecorder
 from ...branching.expert import strong_branching
 from ...branching.policy import PathStep, Policy
 from ...branching.settings import apply_settings

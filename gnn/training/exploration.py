@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...branching._scip import Search
-from ...branching.episode import EpisodeRecorder
+from ...branching.episode_recorder import EpisodeRecorder
 from ...branching.policy import PathStep, Policy
 from ...branching.state import BranchState
 

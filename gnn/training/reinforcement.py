@@ -7,14 +7,12 @@ state, which is written between rounds.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 from typing import NoReturn, TypeAlias
 
-import numpy as np
 import torch
 
 from ...branching.measures import shifted_geometric_mean
@@ -23,28 +21,26 @@ from ..network import BranchingNetwork
 from .devices import torch_device
 from .errors import TrainingError
 from .exploration import Exploration
+from .gradient_steps import GradientSteps
 from .interruption import Interrupted, Signals
 from .learners import LEARNERS
-from .policy_learning import policy_loss
 from .reinforcement_recipe import ReinforcementRecipe
 from .reinforcement_state import RunState
-from .replay import Draw, Stored, store
+from .replay import store
 from .reports import Learned, RoundReport, ValidationReport, mean
 from .rollout import RolloutResult, RolloutTask, Weights
 from .sections import settings_of
 from .tasks import Outcome, Tasks
-from .value_learning import value_loss
 
 __all__ = ["Reinforcement"]
 
 _STATE_SECONDS = 120.0
 _STATE_SHARE = 0.05
 """The state is written when writing it takes less than this share of the time since, and at least every so many seconds."""
-_NORMALISATION_STATES = 400
-"""At most so many states of the first round fit the input normalisation."""
 _HOPELESS = 100
 """Episodes without any decision after which there is no point in going on."""
-_SEED_EXPLORATION, _SEED_DRAWS, _SEED_ORDER = 1, 2, 3
+_SEED_EXPLORATION = 1
+"""Sets these draws apart from others of the same seed and counter, as those of ``gradient_steps`` and ``sections`` are."""
 
 _Lost: TypeAlias = Outcome[RolloutTask, RolloutResult]
 
@@ -88,6 +84,7 @@ class Reinforcement:
         self._on_round, self._on_validation, self._on_lost = on_round, on_validation, on_lost
         torch.set_num_threads(recipe.threads)
         self.state = RunState(recipe, start, torch_device(device))
+        self._steps = GradientSteps(recipe, self.state, lambda: self.share)
         self._seconds, self._began = seconds, monotonic()
         self._written, self._save_seconds = monotonic(), 0.0
 
@@ -157,13 +154,13 @@ class Reinforcement:
         state.episodes += len(tasks)
         state.decisions += sum(len(stored.episode) for stored in fresh)
         at_random = not state.warm
-        if at_random:
-            self._warm_up(fresh)
+        if at_random and not state.fit_normalisation(fresh) and state.episodes >= _HOPELESS:
+            raise TrainingError(f"the first {state.episodes} episodes have no decision: the instances are too easy")
         learned = Learned()
         if not self.learner.on_policy:
-            learned = self._learn_values(fresh)
+            learned = self._steps.on_values(fresh)
         elif not at_random:
-            learned = self._learn_policy(fresh, tasks[0].exploration)
+            learned = self._steps.on_policy(fresh, tasks[0].exploration)
         state.round += 1
         self._report([result for _, result in sorted(results.items())], learned, rolled - began, monotonic() - rolled)
 
@@ -245,75 +242,6 @@ class Reinforcement:
         tensors = {name: tensor.detach().cpu().numpy().copy() for name, tensor in network.state_dict().items()}
         return Weights(self.state.step, network.config, tensors)
 
-    def _warm_up(self, fresh: Sequence[Stored]) -> None:
-        """Fit the input normalisation on what random branching saw."""
-        places = [(stored, decision) for stored in fresh for decision in range(len(stored.episode))]
-        if not places:
-            if self.state.episodes >= _HOPELESS:
-                raise TrainingError(f"the first {self.state.episodes} episodes have no decision: the instances are too easy")
-            return
-        every = -(-len(places) // _NORMALISATION_STATES)
-        states = [stored.episode.state(decision) for stored, decision in places[::every]]
-        for network in self.state.networks():
-            network.fit_normalisation(states)
-        self.state.copy_target()
-        self.state.restart_mean()
-        self.state.warm = True
-
-    # ---- learning --------------------------------------------------------------------------------------------------
-
-    def _learn_values(self, fresh: Sequence[Stored]) -> Learned:
-        state, settings = self.state, self.recipe.learning
-        for stored in fresh:
-            state.replay.add(stored)
-        state.acting = None
-        due = int(settings.updates_per_decision * state.decisions) - state.step
-        learned = Learned()
-        state.network.train()
-        for _ in range(max(0, due)):
-            random = np.random.default_rng((self.recipe.seed, _SEED_DRAWS, state.step))
-            draws = state.replay.draw(random, settings.batch)
-            if not draws:
-                break
-            result = value_loss(state.network, state.target, draws, self.learner, settings)
-            self._descend(state.network, state.optimiser, result.loss)
-            state.replay.reprioritise(draws, result.errors)
-            learned.add(float(result.loss.detach()), result.bias, sum(result.errors) / len(result.errors), result.entropy)
-            state.step += 1
-            state.move_mean()
-            if state.step % settings.target_every == 0:
-                state.copy_target()
-        return learned
-
-    def _learn_policy(self, fresh: Sequence[Stored], exploration: Exploration) -> Learned:
-        state, settings = self.state, self.recipe.learning
-        learned = Learned()
-        state.acting = None
-        state.network.train()
-        for turn in range(settings.passes):
-            random = np.random.default_rng((self.recipe.seed, _SEED_ORDER, state.round, turn))
-            for draws in _passes(fresh, random, settings.batch, settings.paths_per_episode):
-                result = policy_loss(state.network, draws, settings, exploration, critic=state.critic, initial=state.initial)
-                # The critic alone learns first: advantages against a random critic would undo the initial policy.
-                if state.round > 0 or state.critic is None:
-                    self._descend(state.network, state.optimiser, result.loss)
-                if state.critic is not None and state.critic_optimiser is not None and result.critic_loss is not None:
-                    self._descend(state.critic, state.critic_optimiser, result.critic_loss)
-                learned.add(float(result.loss.detach()), result.bias, abs(result.bias), result.entropy)
-                state.step += 1
-                state.move_mean()
-        return learned
-
-    def _descend(self, network: BranchingNetwork, optimiser: torch.optim.Adam, loss: torch.Tensor) -> None:
-        settings = self.recipe.learning
-        turn = (1 + math.cos(math.pi * self.share)) / 2
-        for group in optimiser.param_groups:
-            group["lr"] = settings.last_learning_rate + (settings.learning_rate - settings.last_learning_rate) * turn
-        optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(network.parameters(), settings.clip)
-        optimiser.step()
-
     # ---- validation and state --------------------------------------------------------------------------------------
 
     def _validate(self, signals: Signals) -> None:
@@ -366,20 +294,3 @@ class Reinforcement:
         self.state.save(self.out)
         self._written = monotonic()
         self._save_seconds = self._written - began
-
-
-def _passes(fresh: Sequence[Stored], random: np.random.Generator, batch: int, per_episode: int) -> list[list[Draw]]:
-    """All units once, in batches of about so many decisions, a few units of an episode together."""
-    groups: list[Draw] = []
-    for stored in fresh:
-        order = random.permutation(len(stored.units)).tolist()
-        groups += [Draw(stored, tuple(order[begin : begin + per_episode])) for begin in range(0, len(order), per_episode)]
-    batches: list[list[Draw]] = []
-    size = batch
-    for place in random.permutation(len(groups)).tolist():
-        if size >= batch:
-            batches.append([])
-            size = 0
-        batches[-1].append(groups[place])
-        size += len(groups[place].decisions)
-    return batches

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from ..network import BranchingNetwork
 from .errors import TrainingError
 from .learners import LEARNERS
 from .reinforcement_recipe import ReinforcementRecipe
-from .replay import Replay, store
+from .replay import Replay, Stored, store
 from .reports import ValidationReport
 from .run_folder import STATE_NAME
 from .state import StateError, adam_tensors, load_facts, load_state, require_recipe, restore_adam, save_state
@@ -23,6 +23,7 @@ from .state import StateError, adam_tensors, load_facts, load_state, require_rec
 __all__ = ["RunState", "require_run_of"]
 
 _CRITIC_CLASSES = 32
+_NORMALISATION_STATES = 400  # of the first episodes, at most
 _MEAN_STEPS = 10  # of which the mean consists at first, so that the random weights are soon forgotten
 _COUNTERS = ("round", "decisions", "episodes", "step", "validated", "warm", "finished", "seconds")
 
@@ -80,6 +81,20 @@ class RunState:
         yield self.network
         if self.critic is not None:
             yield self.critic
+
+    def fit_normalisation(self, fresh: Sequence[Stored]) -> bool:
+        """Fit the networks' input normalisation on what random branching saw; False where it saw nothing."""
+        places = [(stored, decision) for stored in fresh for decision in range(len(stored.episode))]
+        if not places:
+            return False
+        every = -(-len(places) // _NORMALISATION_STATES)
+        states = [stored.episode.state(decision) for stored, decision in places[::every]]
+        for network in self.networks():
+            network.fit_normalisation(states)
+        self.copy_target()
+        self.restart_mean()
+        self.warm = True
+        return True
 
     def copy_target(self) -> None:
         """Today's weights into the target network."""

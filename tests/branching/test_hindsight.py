@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from revibranch.branching.brancher import attach, optimize
-from revibranch.branching.episode import Episode, EpisodeRecorder
+from revibranch.branching.episode import Episode
+from revibranch.branching.episode_recorder import EpisodeRecorder
 from revibranch.branching.hindsight import look_back
 from revibranch.branching.settings import apply_settings
 from revibranch.branching.tree import NodeOutcome, record_tree

@@ -24,7 +24,7 @@ from revibranch.instances import families
 from .networks import fresh
 from .states import facts, golden_states, random_state
 from .test_devices import deeper_and_deeper, follow
-from .training import test_imitation, test_reinforcement
+from .training import test_imitation, trainings
 from .training.episodes import recipe, with_history
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no GPU")
@@ -124,15 +124,15 @@ def test_imitation_goes_on_where_it_was_stopped_on_either_device(tmp_path: Path,
 @pytest.mark.parametrize("where", [("cuda", "cuda"), ("cuda", "cpu"), ("cpu", "cuda")])
 @pytest.mark.parametrize("learner", ["revibranch", "finetune"])
 def test_reinforcement_goes_on_where_it_was_stopped_on_either_device(tmp_path: Path, learner: str, where: tuple[Device, Device]) -> None:
-    settings = test_reinforcement.recipe(tmp_path, learner, "learning.averaging=0.9")
+    settings = trainings.recipe(tmp_path, learner, "learning.averaging=0.9")
 
     def interrupt(report: Any) -> None:
         if report.round == 2:
             os.kill(os.getpid(), signal.SIGTERM)
 
     with pytest.raises(Interrupted):
-        test_reinforcement.run(settings, tmp_path / "run", device=where[0], on_round=interrupt).run()
-    resumed = test_reinforcement.run(settings, tmp_path / "run", device=where[1])
+        trainings.run(settings, tmp_path / "run", device=where[0], on_round=interrupt).run()
+    resumed = trainings.run(settings, tmp_path / "run", device=where[1])
     steps = resumed.state.step
     network = resumed.run(resume=True)
     assert network.device.type == where[1]
@@ -144,14 +144,14 @@ def test_reinforcement_goes_on_where_it_was_stopped_on_either_device(tmp_path: P
 @pytest.mark.parametrize(
     ("learner", "changes"),
     [
-        *((name, ()) for name in test_reinforcement.LEARNERS),
+        *((name, ()) for name in trainings.LEARNERS),
         ("revibranch", ("learning.importance=attention", "learning.averaging=0.9")),
         ("revibranch", ("rollout.probing=0.5", "learning.importance=subtree")),
     ],
 )
 def test_every_learner_learns(tmp_path: Path, learner: str, changes: tuple[str, ...]) -> None:
-    settings = test_reinforcement.recipe(tmp_path, learner, *changes)
-    training = test_reinforcement.run(settings, tmp_path / "run", device="cuda")
+    settings = trainings.recipe(tmp_path, learner, *changes)
+    training = trainings.run(settings, tmp_path / "run", device="cuda")
     before = {name: tensor.clone() for name, tensor in training.state.network.named_parameters()}
     network = training.run()
     assert network.device.type == "cuda"
