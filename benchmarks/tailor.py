@@ -20,17 +20,14 @@ from ..gnn.training.train import Budget, Observer, train
 from ..gnn.training.train_reinforcement import ReinforcementObserver, train_reinforcement
 from ..instances.files import InstanceError, InstanceSource
 from ..instances.reading import instance_name
-from .comparison import Comparison, compare
-from .evaluate import evaluated, list_jobs, wrong_results
+from .evaluate import evaluated, list_jobs
 from .pool import ProcessPool
 from .rows import RunRow
-from .statistics import METRICS, solved
 from .store import require_pyarrow
+from .verdict import BASELINE, OWN, Verdict, better_of, judge
 
-__all__ = ["BASELINE", "LEAST", "OWN", "Parts", "TailorObserver", "Verdict", "judge", "split", "tailor"]
+__all__ = ["LEAST", "Parts", "TailorObserver", "split", "tailor"]
 
-BASELINE = "scip:default"
-OWN = "own+guard"
 LEAST = 8
 """Fewer instances cannot be split in three."""
 _MOST_HELD_BACK = 20
@@ -103,17 +100,6 @@ class Parts:
     training: tuple[InstanceSource, ...]
     validation: tuple[InstanceSource, ...]
     held_back: tuple[InstanceSource, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """Whether the policy is worth its use, and the runs that say so."""
-
-    checkpoint: Path
-    use: bool
-    reason: str
-    rows: tuple[RunRow, ...]
-    """Those of the policy under the name ``OWN``."""
 
 
 class TailorObserver(Observer, ReinforcementObserver, Protocol):
@@ -220,7 +206,7 @@ def tailor(
     candidates = [str(imitation), str(reinforced)]
     observer.say("which of the two, on the validation instances")
     rows = _run(parts.validation, candidates, settings, limit("choice", 2 * len(parts.validation)), out / "validation.parquet", workers)
-    chosen = _better(rows, candidates)
+    chosen = better_of(rows, candidates)
     checkpoint = out / "policy.safetensors"
     write_atomically(checkpoint, Path(chosen).read_bytes())
     observer.say(f"{Path(chosen).stem} it is; against SCIP's default, on the instances held back")
@@ -256,47 +242,6 @@ def _keep_to(path: Path, parts: Parts, seconds: float, settings: str) -> None:
         raise TrainingError(f"{path} is damaged: {error}") from error
     if changed:
         raise TrainingError(f"{path.parent} holds a run with other {', '.join(changed)}: repeat them, or choose another folder with --out")
-
-
-def judge(rows: Sequence[RunRow], policy: str, baseline: str = BASELINE) -> tuple[bool, str]:
-    """Whether the policy is faster beyond doubt, and one sentence why.
-
-    It is to be used where no answer is wrong, no run failed, it solves all instances that the baseline solves, and the whole 95 %
-    interval of the ratio of times lies below 1.
-    """
-    wrong = wrong_results(rows)
-    if wrong:
-        return False, f"the answers on {', '.join(wrong)} contradict each other: please report this"
-    failed = [row for row in rows if row.policy == policy and row.status == "error"]
-    if failed:
-        return False, f"{len(failed)} of its runs failed, the first with: {failed[0].error}"
-    done = {name: {row.instance for row in rows if row.policy == name and solved(row)} for name in (policy, baseline)}
-    comparison = _seconds(rows, policy, baseline)
-    if comparison.ratio is None:
-        return False, "there is nothing to compare"
-    ratio = f"{comparison.ratio:.2f} times the seconds of SCIP's default"
-    if comparison.low is None or comparison.high is None:
-        return False, f"{ratio} on one instance, which proves nothing"
-    ratio += f" (95 % interval {comparison.low:.2f} to {comparison.high:.2f}, {comparison.instances} instances)"
-    if lost := sorted(done[baseline] - done[policy]):
-        return False, f"it does not solve {', '.join(lost)} in the time, and SCIP's default does; {ratio}"
-    if comparison.high < 1.0:
-        return True, ratio
-    return False, f"{ratio}: no gain that is beyond doubt"
-
-
-def _seconds(rows: Sequence[RunRow], policy: str, baseline: str) -> Comparison:
-    return compare(rows, policy, baseline, METRICS["seconds"])
-
-
-def _better(rows: Sequence[RunRow], candidates: Sequence[str]) -> str:
-    """The candidate that solves more and, of equals, is faster."""
-    first, second = candidates
-    done = [sum(row.policy == name and solved(row) for row in rows) for name in candidates]
-    if done[0] != done[1]:
-        return first if done[0] > done[1] else second
-    ratio = _seconds(rows, second, first).ratio
-    return second if ratio is not None and ratio < 1.0 else first
 
 
 def _run(

@@ -145,7 +145,8 @@ def _tailor(
         from ..benchmarks.page import document
         from ..benchmarks.report import build_report
         from ..benchmarks.store import StoreError
-        from ..benchmarks.tailor import BASELINE, tailor
+        from ..benchmarks.tailor import tailor
+        from ..benchmarks.verdict import BASELINE
         from ..gnn.description import CheckpointError
         from ..gnn.training.errors import TrainingError
         from ..gnn.training.interruption import Interrupted

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from revibranch.benchmarks.rows import RunRow
-from revibranch.benchmarks.tailor import BASELINE, LEAST, OWN, judge, split
+from revibranch.benchmarks.tailor import LEAST, split
+from revibranch.benchmarks.verdict import BASELINE, OWN, judge
 from revibranch.cli import main
 from revibranch.gnn.description import read_header
 from revibranch.instances import families
