@@ -1,22 +1,58 @@
-"""The comparison of shortlists: its control is SCIP's own rule, and all of its runs agree."""
+"""The comparison of shortlists: its control is SCIP's own rule, all of its runs agree, and its table says what the rows say."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
 from revibranch.benchmarks.agreement import disagreements
+from revibranch.benchmarks.comparison import compare
+from revibranch.benchmarks.rows import RunRow
 from revibranch.benchmarks.run import run
-from revibranch.benchmarks.shortlist import Pseudocosts, compare_lists
+from revibranch.benchmarks.shortlist import Pseudocosts, main
+from revibranch.benchmarks.statistics import METRICS
+from revibranch.benchmarks.store import read_rows
 from revibranch.instances import families
 
 
-def test_all_rules_solve_the_same_instances_and_agree() -> None:
-    results = compare_lists("auction", "40x150", range(3), Pseudocosts(), [3])
-    assert len(results) == 4
-    for runs in zip(*results.values(), strict=True):
-        assert {row.status for row in runs} == {"optimal"}
-        assert disagreements(runs) == []
-    assert results["policy"] != results["policy, strong branching among 3"]
-    assert sum(row.strong_branching_lp_iterations or 0 for row in results["pseudocosts, strong branching among 3"]) > 0
-    assert sum(row.strong_branching_lp_iterations or 0 for row in results["pseudocosts"]) == 0
+def measured(out: Path, seeds: str) -> tuple[list[RunRow], str]:
+    arguments = ["--instances", f"auction:40x150:{seeds}", "--length", "3", "--out", str(out)]
+    result = CliRunner().invoke(main, arguments, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return read_rows(out), result.output
+
+
+def test_all_rules_solve_the_same_instances_and_agree(tmp_path: Path) -> None:
+    rows, output = measured(tmp_path / "rows.parquet", "0-2")
+    assert len(rows) == 3 * 4
+    assert {row.status for row in rows} == {"optimal"}
+    for instance in {row.instance for row in rows}:
+        assert disagreements([row for row in rows if row.instance == instance]) == []
+    strong = dict.fromkeys(("policy", "pseudocosts", "policy, best 3", "pseudocosts, best 3"), 0)
+    for row in rows:
+        strong[row.policy] += row.strong_branching_lp_iterations or 0
+    assert strong["policy"] == strong["pseudocosts"] == 0 < min(strong["policy, best 3"], strong["pseudocosts, best 3"])
+    ratio = compare(rows, "policy, best 3", "policy", METRICS["nodes"]).ratio
+    assert ratio is not None
+    assert f"| auction-40x150 (3) | 3 | {ratio:.2f} \\[" in output
+
+
+def test_what_a_file_holds_is_not_run_again(tmp_path: Path) -> None:
+    out = tmp_path / "rows.parquet"
+    before, _ = measured(out, "0-1")
+    after, _ = measured(out, "0-2")
+    assert len(after) == 3 * 4
+    assert [row for row in after if not row.instance.endswith("-s2")] == before  # seconds and all
+
+
+@pytest.mark.parametrize("spec", ["nosuch:40x150:0", "auction:40x150:9-0"])
+def test_wrong_instances_are_one_line(tmp_path: Path, spec: str) -> None:
+    result = CliRunner().invoke(main, ["--instances", spec, "--out", str(tmp_path / "rows.parquet")])
+    assert result.exit_code == 1
+    assert result.output.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_control_is_the_rule_pscost() -> None:
