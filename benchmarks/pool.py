@@ -31,15 +31,13 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
-from ..branching.deafness import deaf_to
+from ..branching.processes import deaf_to, one_thread
 
-__all__ = ["CAUSE_LENGTH", "ONE_THREAD", "Outcome", "Pool", "ProcessPool"]
+__all__ = ["CAUSE_LENGTH", "Outcome", "Pool", "ProcessPool"]
 
 J = TypeVar("J")
 R = TypeVar("R")
 
-ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
-"""What tells a process's libraries to take one thread."""
 CAUSE_LENGTH = 1000
 """Characters of a cause that are kept."""
 
@@ -157,7 +155,8 @@ class _Worker:
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
         self.process: SpawnProcess = context.Process(target=_serve, args=(theirs, name), daemon=True)
-        _start(self.process)
+        with one_thread(), deaf_to(signal.SIGINT):
+            self.process.start()
         theirs.close()  # or the pipe would not end when the process does
         with contextlib.suppress(OSError):  # a worker that is dead already is noticed by ``take``
             self.pipe.send_bytes(message)
@@ -189,25 +188,6 @@ class _Worker:
         self.process.join()
         self.pipe.close()
         self._log.unlink(missing_ok=True)
-
-
-def _start(process: SpawnProcess) -> None:
-    """Start a process with one thread, deaf to Ctrl-C from its first instruction on.
-
-    Environment and signal mask are inherited, and thread pools are sized when their library is loaded: setting either
-    in the worker's own code would come too late.
-    """
-    before = {name: os.environ.get(name) for name in ONE_THREAD}
-    os.environ.update(dict.fromkeys(ONE_THREAD, "1"))
-    try:
-        with deaf_to(signal.SIGINT):
-            process.start()
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 def _serve(pipe: Connection, log: str) -> None:

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from .pool import CAUSE_LENGTH, ONE_THREAD, Outcome
+from ..branching.processes import ONE_THREAD
+from .pool import CAUSE_LENGTH, Outcome
 
 __all__ = ["RayPool"]
 
@@ -68,7 +69,7 @@ class RayPool:
     def run(self, function: Callable[[J], R], jobs: Sequence[J], limit: Callable[[J], float]) -> Iterator[Outcome[J, R] | None]:
         """See ``Pool.run``. A job's patience begins when it is handed to Ray, which may let it wait for a machine."""
         # Retried by nobody: a job that kills its worker would kill the next one too.
-        task = self._ray.remote(num_cpus=1, max_retries=0, max_calls=1, runtime_env={"env_vars": dict.fromkeys(ONE_THREAD, "1")})(function)
+        task = self._ray.remote(num_cpus=1, max_retries=0, max_calls=1, runtime_env={"env_vars": ONE_THREAD})(function)
         waiting = deque(jobs)
         try:
             while waiting or self._running:

@@ -17,8 +17,8 @@ from typing import Any, Literal, get_args
 
 from pydantic import ValidationError
 
-from ..branching.deafness import deaf_to
 from ..branching.files import write_atomically
+from ..branching.processes import deaf_to, one_thread
 from . import families
 from .family import Parameters, Size
 from .manifest import MANIFEST_NAME, InstanceError, Manifest, ManifestEntry
@@ -159,7 +159,7 @@ def _write_all(wanted: InstanceSet, seeds: Sequence[int], folder: Path, workers:
             while True:
                 # A short queue: an interrupt then waits for a few files, not for all.
                 while len(running) < 2 * workers and (following := next(queue, None)) is not None:
-                    with deaf_to(signal.SIGINT):  # workers start as jobs are handed in
+                    with one_thread(), deaf_to(signal.SIGINT):  # workers start as jobs are handed in
                         running.add(pool.submit(_write_one, wanted, following, folder))
                 if not running:
                     return

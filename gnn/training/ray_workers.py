@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Any, Generic, TypeVar
 
+from ...branching.processes import ONE_THREAD
 from .tasks import Outcome, described
 
 __all__ = ["RayTasks"]
@@ -14,8 +15,6 @@ __all__ = ["RayTasks"]
 T = TypeVar("T")
 S = TypeVar("S")
 R = TypeVar("R")
-
-_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +45,7 @@ class RayTasks(Generic[T, S, R]):
             local: dict[str, Any] = {"include_dashboard": False} if address is None else {}
             ray.init(address=address or "local", log_to_driver=False, logging_level="ERROR", **local)
         # Retried by nobody: a task that kills its worker would kill the next one too.
-        self._remote = ray.remote(num_cpus=1, max_retries=0, runtime_env={"env_vars": _ONE_THREAD})(function)
+        self._remote = ray.remote(num_cpus=1, max_retries=0, runtime_env={"env_vars": ONE_THREAD})(function)
         self._timeout = timeout
         self._shared: tuple[Any, Any] | None = None
 

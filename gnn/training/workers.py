@@ -16,7 +16,7 @@ from multiprocessing.util import Finalize
 from time import monotonic
 from typing import Any, Generic, TypeVar, cast
 
-from ...branching.deafness import deaf_to
+from ...branching.processes import deaf_to, one_thread
 from .tasks import Outcome, attempt
 
 __all__ = ["ProcessTasks"]
@@ -94,7 +94,7 @@ class _Worker(Generic[T, S, R]):
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=_serve, args=(theirs, function), daemon=True)
-        with deaf_to(signal.SIGINT, signal.SIGTERM):
+        with one_thread(), deaf_to(signal.SIGINT, signal.SIGTERM):
             self.process.start()
         theirs.close()
         # A program that ends waits for its processes after a SIGTERM, to which these are deaf.

@@ -19,6 +19,11 @@ def work(task: int) -> int:
     return 10 * task
 
 
+def threads(task: str) -> str:
+    """What tells the worker's libraries how many threads to take."""
+    return os.environ["OMP_NUM_THREADS"]
+
+
 def caught(task: str) -> list[str]:
     """What reaches a solver that handles signals by itself, as SCIP does, when the whole group gets them."""
     names: list[str] = []

@@ -11,7 +11,7 @@ import pytest
 
 from revibranch.gnn.training.pools import run_tasks
 
-from .tasks import caught, work
+from .tasks import caught, threads, work
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -25,6 +25,12 @@ def test_what_dies_hangs_or_raises_costs_its_task_only(workers: int) -> None:
 
 def test_without_workers_the_results_are_the_same() -> None:
     assert [outcome.result for outcome in run_tasks(work, [0, 1, 4], workers=0, timeout=1)] == [0, None, 40]
+
+
+def test_workers_have_one_thread_and_the_callers_environment_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    assert [outcome.result for outcome in run_tasks(threads, ["a task"], workers=1, timeout=60)] == ["1"]
+    assert os.environ["OMP_NUM_THREADS"] == "7"
 
 
 def test_closing_stops_an_endless_run() -> None:
