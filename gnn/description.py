@@ -112,7 +112,11 @@ def read_checkpoint(path: str | os.PathLike[str]) -> tuple[Header, dict[str, NDA
         CheckpointError: the file cannot be read, is damaged, or does not fit this version.
     """
     with _opened(path) as (file, header):
-        return header, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    for name, tensor in tensors.items():
+        if not np.isfinite(tensor).all():
+            raise CheckpointError(f"{path} is of a training that went wrong: {name} is not finite")
+    return header, tensors
 
 
 def read_header(path: str | os.PathLike[str]) -> Header:

@@ -20,15 +20,17 @@ from .history import select_steps
 if TYPE_CHECKING:
     from pyscipopt import Model
 
-__all__ = ["NativePolicy", "fits", "fold", "native_network"]
+__all__ = ["WIDEST", "NativePolicy", "fits", "fold", "native_network"]
 
+WIDEST = 512
+"""Width of the widest network that the native module runs."""
 _Arrays = Mapping[str, NDArray[np.floating]]
 _LAYER_NORM_EPSILON = 1e-5  # torch's default, which HalfConvolution keeps
 
 
 def fits(config: NetworkConfig) -> bool:
     """Whether the native module can run networks of this shape."""
-    return config.width % 8 == 0 and config.width <= 512
+    return config.width % 8 == 0 and config.width <= WIDEST
 
 
 def native_network(config: NetworkConfig, tensors: _Arrays) -> NativeNetwork:

@@ -201,11 +201,11 @@ def collect(
     for number in range(recipe.instances.limit):
         instance = instance_of(number)
         path = _episode_path(folder, instance)
-        fingerprint = _fingerprint(recipe, instance)
+        entropy = (recipe.seed, instance.seed if instance.seed is not None else number)
+        settings = settings_of(recipe.samples.settings, *entropy)
+        fingerprint = _fingerprint(recipe, instance, entropy, settings)
         report = _reusable(path, number, instance, fingerprint) if path.exists() else None
         if report is None:
-            entropy = (recipe.seed, instance.seed if instance.seed is not None else number)
-            settings = settings_of(recipe.samples.settings, *entropy)
             tasks.append(_Task(number, instance, recipe.samples, settings, entropy, path, fingerprint))
             continue
         done(report)
@@ -223,7 +223,7 @@ def collect(
             raise TrainingError(f"{recipe.instances.limit} {purpose} instances hold {found} samples, {goal} are asked for")
         report = outcome.result or SolveReport(outcome.task.number, outcome.task.instance.name, 0, 0, error=outcome.error)
         done(report)
-        if len(reports) == _HOPELESS and not any(report.samples for report in reports.values()):
+        if len(reports) >= _HOPELESS and not any(report.samples for report in reports.values()):
             raise TrainingError(f"the first {_HOPELESS} {purpose} instances gave no sample: {report.error or 'too small a size?'}")
         last = complete()
         if last is None and monotonic() > deadline and (len(reports) >= _PATIENCE or any(report.samples for report in reports.values())):
@@ -276,11 +276,9 @@ def _reusable(path: Path, number: int, instance: InstanceSource, fingerprint: st
     return SolveReport(number, instance.name, len(episode.samples), len(episode), reused=True)
 
 
-def _fingerprint(recipe: Recipe, instance: InstanceSource) -> str:
+def _fingerprint(recipe: Recipe, instance: InstanceSource, entropy: tuple[int, ...], settings: str) -> str:
     """Of all that decides what is in an episode; the numbers of samples and instances do not."""
-    parts = (
-        repr(instance),
-        recipe.samples.model_dump_json(exclude={"training", "validation"}),
-        str(recipe.seed),
-    )
+    parts = [repr(instance), recipe.samples.model_dump_json(exclude={"training", "validation"}), str(recipe.seed)]
+    if instance.seed is None:  # then the instance's number decides too; an instance with a seed says it all
+        parts += [repr(entropy), settings]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]

@@ -76,7 +76,7 @@ class GradientSteps:
                     self._descend(state.network, state.optimiser, result.loss)
                 if state.critic is not None and state.critic_optimiser is not None and result.critic_loss is not None:
                     self._descend(state.critic, state.critic_optimiser, result.critic_loss)
-                learned.add(float(result.loss.detach()), result.bias, abs(result.bias), result.entropy)
+                learned.add(float(result.loss.detach()), result.bias, result.error, result.entropy)
                 state.step += 1
                 state.move_mean()
         return learned

@@ -24,7 +24,8 @@ from .devices import torch_device
 from .interruption import Interrupted, Signals
 from .losses import cross_entropy, hits
 from .recipe import OptimiserSettings, Recipe
-from .state import StateError, adam_tensors, load_facts, load_state, require_recipe, restore_adam, save_state
+from .state import CONTRADICTIONS, StateError, adam_tensors, load_facts, load_state, require_recipe, restore_adam, save_state
+from .tasks import described
 
 __all__ = ["EpochReport", "Imitation", "one_cycle", "require_run_of"]
 
@@ -240,6 +241,12 @@ class Imitation:
         require_recipe(self.state_path, run.get("recipe"), _content(self.recipe))
         if run.get("samples") != self._identity()["samples"]:
             raise StateError(f"training state {self.state_path} belongs to other samples than those that are there now")
+        try:
+            self._restore(tensors, facts)
+        except CONTRADICTIONS as error:
+            raise StateError(f"training state {self.state_path} is damaged: {described(error)}") from error
+
+    def _restore(self, tensors: dict[str, torch.Tensor], facts: dict[str, Any]) -> None:
         parts: dict[str, dict[str, torch.Tensor]] = {"network": {}, "best": {}}
         for key, tensor in tensors.items():
             part, _, name = key.partition(".")

@@ -31,6 +31,8 @@ class PolicyLoss:
     """Scalar, of the critic; None without one."""
     bias: float
     """Mean of the critic's prediction - log2 of the return; 0 without a critic."""
+    error: float
+    """Mean absolute difference of the same."""
     entropy: float
     """Mean entropy of the policy, in nats."""
 
@@ -71,7 +73,7 @@ def policy_loss(
     if critic is None:
         advantages = _standardised(-returns)
         loss = policy_gradient(taken, advantages) - settings.entropy * entropies
-        return PolicyLoss(loss.mean(), None, 0.0, float(entropies.mean().detach()))
+        return PolicyLoss(loss.mean(), None, 0.0, 0.0, float(entropies.mean().detach()))
 
     goal = returns.clamp(min=1.0).log2()
     logits = queries.logits(critic)
@@ -85,7 +87,8 @@ def policy_loss(
             anchor = log_choice_shares(queries.scores(initial), candidates, exploration)
         loss = loss + settings.pull * divergence(anchor, log_shares, candidates)
     critic_losses = hl_gauss(logits[chosen], goal, critic.config.highest, settings.sigma)
-    return PolicyLoss(loss.mean(), critic_losses.mean(), float((values[chosen] - goal).mean()), float(entropies.mean().detach()))
+    off = values[chosen] - goal
+    return PolicyLoss(loss.mean(), critic_losses.mean(), float(off.mean()), float(off.abs().mean()), float(entropies.mean().detach()))
 
 
 def log_choice_shares(scores: Tensor, candidates: Candidates, exploration: Exploration) -> Tensor:

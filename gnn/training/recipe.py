@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from ...branching.complaints import first_complaint
 from ..config import NetworkConfig
@@ -42,6 +42,12 @@ class Recipe(Section):
     samples: SampleSettings = SampleSettings()
     network: NetworkConfig = NetworkConfig()
     optimiser: OptimiserSettings = OptimiserSettings()
+
+    @model_validator(mode="after")
+    def _fits(self) -> Recipe:
+        if self.network.classes:
+            raise ValueError(f"learner imitation needs a network with one score (network.classes = 0), not {self.network.classes}")
+        return self
 
 
 def load_recipe(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Recipe | ReinforcementRecipe:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from ..config import NetworkConfig
+from ..native import WIDEST, fits
 from .instance_section import InstanceSettings
 from .learners import LEARNERS
 from .sections import Natural, Positive, PositiveFloat, Probability, Section, SettingsNames
@@ -40,7 +41,7 @@ class RolloutSettings(Section):
     temperature: PositiveFloat = 0.1
     """Candidates are drawn from softmax(score / temperature); scores are -log2 of the subtree's size, or logits."""
     last_temperature: PositiveFloat = 0.1
-    """The temperature at the end; it moves there on a geometric line."""
+    """The temperature after ``exploration_share`` of the budget; it moves there on a geometric line."""
     epsilon: Probability = 0.1
     """Probability of a candidate drawn evenly."""
     last_epsilon: Probability = 0.01
@@ -159,8 +160,10 @@ class ReinforcementRecipe(Section):
             raise ValueError("importance 'attention' needs the learner revibranch and a network with history (network.history_length)")
         if self.rollout.probing and self.learner != "revibranch":
             raise ValueError(f"learner {self.learner} learns nothing from probes (rollout.probing = 0)")
-        if self.network.width % 8:
-            raise ValueError(f"rollouts run the native network, whose width is a multiple of 8, not {self.network.width}")
+        if not fits(self.network):
+            raise ValueError(
+                f"rollouts run the native network: a width that is a multiple of 8, at most {WIDEST}, not {self.network.width}"
+            )
         if self.curriculum and self.instances.family is None:
             raise ValueError("a curriculum grows the instances of one family; for others leave it out")
         for stage in self.curriculum:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from ...branching.episode import Episode, EpisodeError
+from ..config import NetworkConfig
 from ..network import BranchingNetwork
 from .errors import TrainingError
 from .learners import LEARNERS
@@ -18,11 +19,13 @@ from .reinforcement_recipe import ReinforcementRecipe
 from .replay import Replay, Stored, store
 from .reports import ValidationReport
 from .run_folder import STATE_NAME
-from .state import StateError, adam_tensors, load_facts, load_state, require_recipe, restore_adam, save_state
+from .state import CONTRADICTIONS, StateError, adam_tensors, load_facts, load_state, require_recipe, restore_adam, save_state
+from .tasks import described
 
 __all__ = ["RunState", "require_run_of"]
 
 _CRITIC_CLASSES = 32
+_HEAD = "decoder.score.2."  # the layer whose meaning depends on the number of classes and on what they stand for
 _NORMALISATION_STATES = 400  # of the first episodes, at most
 _MEAN_STEPS = 10  # of which the mean consists at first, so that the random weights are soon forgotten
 _COUNTERS = ("round", "decisions", "episodes", "step", "validated", "warm", "finished", "seconds")
@@ -56,7 +59,8 @@ class RunState:
         self.initial: BranchingNetwork | None = None
         """What ``finetune`` is pulled back to."""
         self.acting: BranchingNetwork | None = None
-        """What the first round's rollouts use where the network's own head is still random; None: the network."""
+        """What the first round's rollouts use where the network's own head is still random; None: the network. Learners on policy have
+        none: what they learn from must be their own."""
         self.mean = BranchingNetwork(recipe.network).to(device) if recipe.learning.averaging else None
         """The running mean of the network's weights."""
         self._identity = _identity(recipe, start)
@@ -82,11 +86,11 @@ class RunState:
         if self.critic is not None:
             yield self.critic
 
-    def fit_normalisation(self, fresh: Sequence[Stored]) -> bool:
-        """Fit the networks' input normalisation on what random branching saw; False where it saw nothing."""
+    def fit_normalisation(self, fresh: Sequence[Stored]) -> None:
+        """Fit the networks' input normalisation on what random branching saw, if it saw anything."""
         places = [(stored, decision) for stored in fresh for decision in range(len(stored.episode))]
         if not places:
-            return False
+            return
         every = -(-len(places) // _NORMALISATION_STATES)
         states = [stored.episode.state(decision) for stored, decision in places[::every]]
         for network in self.networks():
@@ -94,7 +98,6 @@ class RunState:
         self.copy_target()
         self.restart_mean()
         self.warm = True
-        return True
 
     def copy_target(self) -> None:
         """Today's weights into the target network."""
@@ -133,10 +136,10 @@ class RunState:
         if theirs.model_copy(update={"classes": ours.classes, "highest": ours.highest}) != ours:
             raise TrainingError(f"the checkpoint to start from has another network ({theirs!r}) than the recipe ({ours!r})")
         for network in self.networks():
-            own = network.state_dict()
-            fitting = {name: tensor for name, tensor in start.state_dict().items() if own[name].shape == tensor.shape}
+            own, head = network.state_dict(), _head(network.config) == _head(theirs)
+            fitting = {name: tensor for name, tensor in start.state_dict().items() if head or not name.startswith(_HEAD)}
             network.load_state_dict({**own, **fitting})
-        if theirs.classes != ours.classes:
+        if _head(ours) != _head(theirs) and not LEARNERS[self.recipe.learner].on_policy:
             self.acting = start
         if self.critic is not None:
             self.initial = start.to(self.network.device)
@@ -172,10 +175,7 @@ class RunState:
             "validations": [asdict(report) for report in self.validations],
         }
         save_state(out / STATE_NAME, tensors, facts)
-        kept = {_episode_path(folder, number) for number in numbers}
-        for path in folder.glob("*.npz"):
-            if path not in kept:
-                path.unlink(missing_ok=True)
+        self._tidy(out)
 
     def load(self, out: Path) -> None:
         """Go on from what ``save`` wrote.
@@ -186,6 +186,15 @@ class RunState:
         path = out / STATE_NAME
         tensors, facts = load_state(path)
         _require_same(path, facts, self._identity)
+        try:
+            self._restore(tensors, facts, out / "replay")
+        except EpisodeError as error:
+            raise StateError(f"training state {path} cannot be used: {error}") from error
+        except CONTRADICTIONS as error:
+            raise StateError(f"training state {path} is damaged: {described(error)}") from error
+        self._tidy(out)
+
+    def _restore(self, tensors: dict[str, torch.Tensor], facts: dict[str, Any], folder: Path) -> None:
         for part, network, optimiser in self._parts():
             network.load_state_dict(_part(tensors, f"{part}."))
             if optimiser is not None:
@@ -199,13 +208,21 @@ class RunState:
         self.validations = [ValidationReport(**report) for report in facts["validations"]]
         learner = LEARNERS[self.recipe.learner]
         for number in facts["episodes"]:
-            try:
-                episode = Episode.load(_episode_path(out / "replay", number))
-            except EpisodeError as error:
-                raise StateError(f"training state {path} cannot be used: {error}") from error
-            stored = store(number, episode, learner, self.recipe.learning)
+            stored = store(number, Episode.load(_episode_path(folder, number)), learner, self.recipe.learning)
             stored.priorities = tensors[f"priorities.{number}"].numpy().copy()
             self.replay.add(stored)
+
+    def begin(self, out: Path) -> None:
+        """Begin anew in a folder: an attempt that left no state may have left episodes."""
+        self._tidy(out)
+
+    def _tidy(self, out: Path) -> None:
+        """Drop the files of episodes that are not in the replay: ``save`` would take them for its own of the same number."""
+        folder = out / "replay"
+        kept = {_episode_path(folder, stored.number) for stored in self.replay.episodes}
+        for path in folder.glob("*.npz"):
+            if path not in kept:
+                path.unlink(missing_ok=True)
 
     def _parts(self) -> Iterator[tuple[str, BranchingNetwork, torch.optim.Adam | None]]:
         yield "network", self.network, self.optimiser
@@ -243,6 +260,11 @@ def _episode_path(folder: Path, number: int) -> Path:
 
 def _part(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def _head(config: NetworkConfig) -> tuple[int, float]:
+    """What the network's last layer says: a score, or so many classes up to a highest value."""
+    return config.classes, config.highest if config.classes else 0.0
 
 
 def _digest(network: BranchingNetwork) -> str:

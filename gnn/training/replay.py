@@ -74,9 +74,10 @@ class Replay:
         self._settings = settings
         self._per_episode = per_episode
         self._offsets: NDArray[np.int64] = np.zeros(1, dtype=np.int64)
-        # Of each unit: one by how many units come up when it does; and the sums so far.
+        # Of each unit: one by how many units come up when it does, about; and the sums so far. Of batches of so many decisions.
         self._evenness: NDArray[np.float64] = np.empty(0)
         self._cumulated: NDArray[np.float64] = np.empty(0)
+        self._batch = 0
 
     def __len__(self) -> int:
         """Decisions in the replay."""
@@ -103,24 +104,24 @@ class Replay:
             oldest = self.episodes.pop(0)
             memory -= oldest.episode.nbytes
             gone.append(oldest.number)
-        counts = np.array([len(part.units) for part in self.episodes], dtype=np.int64)
-        self._offsets = np.concatenate([[0], np.cumsum(counts)])
-        self._evenness = np.repeat(1.0 / np.minimum(np.maximum(counts, 1), self._per_episode), counts)
-        self._cumulated = self._evenness.cumsum()
+        self._offsets = np.concatenate([[0], np.cumsum([len(part.units) for part in self.episodes])]).astype(np.int64)
+        self._batch = 0
         return gone
 
     def draw(self, random: np.random.Generator, decisions: int) -> list[Draw]:
         """Draw units until they hold so many decisions, if there are so many.
 
         A unit is drawn evenly or by its priority, and brings up to ``paths_per_episode`` - 1 others of its episode along, evenly
-        drawn, whose graphs are at hand then. An episode of fewer units brings fewer along, and is asked the more often for it:
-        evenly drawn, all units come up alike, but for what cannot be had since no unit comes twice.
+        drawn, whose graphs are at hand then, as long as the batch has room. An episode of fewer or longer units brings fewer along, and
+        is asked the more often for it: evenly drawn, all units come up about alike, but for what cannot be had since no unit comes twice.
         """
         taken: dict[int, set[int]] = {}
         draws: list[Draw] = []
         total, attempts = 0, 0
         if not self._offsets[-1]:
             return draws
+        if decisions != self._batch:
+            self._weigh(decisions)
         shares, cumulated = self._shares()
         while total < decisions and attempts < 4 * decisions:
             attempts += 1
@@ -147,6 +148,16 @@ class Replay:
         for draw in draws:
             for unit in draw.units:
                 draw.stored.priorities[unit] = abs(next(values)) + 1e-3
+
+    def _weigh(self, decisions: int) -> None:
+        """Weigh units for batches of so many decisions: one by the number that comes up together, as far as a batch has room for it."""
+        together = [
+            max(1.0, min(len(part.units), self._per_episode, decisions * len(part.units) / max(1, sum(map(len, part.units)))))
+            for part in self.episodes
+        ]
+        self._evenness = np.repeat(1.0 / np.array(together), np.diff(self._offsets))
+        self._cumulated = self._evenness.cumsum()
+        self._batch = decisions
 
     def _shares(self) -> tuple[NDArray[np.float64] | None, NDArray[np.float64]]:
         """Of all units: their shares by priority, None where all are alike, and the sums so far of what they are drawn by."""

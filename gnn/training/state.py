@@ -16,11 +16,13 @@ from torch import Tensor, nn
 from ...branching.files import write_atomically
 from .errors import TrainingError
 
-__all__ = ["StateError", "adam_tensors", "load_facts", "load_state", "require_recipe", "restore_adam", "save_state"]
+__all__ = ["CONTRADICTIONS", "StateError", "adam_tensors", "load_facts", "load_state", "require_recipe", "restore_adam", "save_state"]
 
 _KEY = "revibranch-training"
 _FORMAT = 1
 _ABSENT = object()
+CONTRADICTIONS = (LookupError, TypeError, ValueError, AttributeError, RuntimeError)
+"""What reading a state raises whose file is whole and whose content is not."""
 _SHOWN = 40
 """Longest value that a message shows."""
 
@@ -117,7 +119,7 @@ def _opened(path: Path) -> Iterator[Any]:
         raise
     except FileNotFoundError:
         raise StateError(f"training state {path} does not exist") from None
-    except (OSError, ValueError, KeyError, safetensors.SafetensorError) as error:
+    except (OSError, safetensors.SafetensorError, *CONTRADICTIONS) as error:
         raise StateError(f"training state {path} is damaged: {' '.join(str(error).split())}") from error
 
 

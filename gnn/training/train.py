@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
 
+from ...branching.episode import EpisodeError
 from ...branching.files import write_atomically
 from ..checkpoint import Description, save_checkpoint
 from ..devices import Device
@@ -105,23 +107,23 @@ def train(
 
     sets: dict[Purpose, SampleSet] = {}
     listing = out / "samples.json"
-    # What there was time for is decided once: a resumed training must find the same samples.
-    listed = json.loads(listing.read_text(encoding="utf-8")) if budget is not None and resumes else {}
+    # What there was time for, and which instances failed, is decided once: a resumed training must find the same samples.
+    listed: dict[Purpose, list[str]] = json.loads(listing.read_text(encoding="utf-8")) if resumes and listing.exists() else {}
     goals: dict[Purpose, int] = {"validation": recipe.samples.validation, "training": recipe.samples.training}
     for purpose, goal in goals.items():
         folder = (samples or out / "samples") / purpose
-        if purpose in listed:
-            sets[purpose] = SampleSet([folder / name for name in listed[purpose]], recipe.network.history_length)
-            continue
-        observer.collecting(purpose, goal if budget is None else None)
-        seconds = None if budget is None else budget.training if purpose == "training" else budget.validation
-        shards = collect(recipe, folder, purpose, workers=workers, seconds=seconds, on_report=observer.collected)
-        if not shards:
-            raise TrainingError(f"the {purpose} instances gave no sample: they need too little branching")
-        sets[purpose] = SampleSet(shards, recipe.network.history_length)
-        listed[purpose] = [shard.name for shard in shards]
-    if budget is not None:
-        write_atomically(listing, (json.dumps(listed, indent=1) + "\n").encode())
+        found = _found(folder, listed.get(purpose, ()), recipe)
+        if found is None:  # also where a listed file is gone or damaged
+            observer.collecting(purpose, goal if budget is None else None)
+            seconds = None if budget is None else budget.training if purpose == "training" else budget.validation
+            shards = collect(recipe, folder, purpose, workers=workers, seconds=seconds, on_report=observer.collected)
+            if not shards:
+                raise TrainingError(f"the {purpose} instances gave no sample: they need too little branching")
+            found = _found(folder, listed.setdefault(purpose, [shard.name for shard in shards]), recipe)
+        if found is None:
+            raise TrainingError(f"{folder} lacks samples that the training began with, and they could not be collected again")
+        sets[purpose] = found
+    write_atomically(listing, (json.dumps(listed, indent=1) + "\n").encode())
     if resume:
         write_atomically(out / RECIPE_NAME, text.encode())
 
@@ -145,6 +147,14 @@ def train(
     description = _describe(recipe, text, sets, learner.best)
     save_checkpoint(checkpoint, network, description)
     return Result(checkpoint, description, learner.best)
+
+
+def _found(folder: Path, names: Sequence[str], recipe: Recipe) -> SampleSet | None:
+    """The samples of these files; None where there are none, or one of them is missing or damaged."""
+    try:
+        return SampleSet([folder / name for name in names], recipe.network.history_length) if names else None
+    except EpisodeError:
+        return None
 
 
 def _describe(recipe: Recipe, text: str, sets: dict[Purpose, SampleSet], best: EpochReport) -> Description:

@@ -72,7 +72,7 @@ def train_reinforcement(
         recipe: the recipe.
         text: its text, kept in the checkpoint's description.
         out: folder of the run: the state, the replay's episodes, ``log.jsonl`` (a line for each round and validation),
-            TensorBoard's events, the checkpoint with the best weights and, with ``-last``, that of the last ones.
+            TensorBoard's events, and the checkpoint with the best weights.
         observer: is told of the progress.
         resume: go on with what is in ``out``, if there is anything.
         workers: processes of rollouts; 0 for this process, ``ray`` or ``ray://HOST:PORT`` for Ray.

@@ -138,6 +138,12 @@ def test_missing_extra_and_misshapen_tensors_are_named(path):
     assert "decoder.value.bias is float64[8], expected float32[8]" in message
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_refused(path, value):
+    rewrite(path, tensors=lambda tensors: tensors["decoder.null"].__setitem__(2, value))
+    assert "decoder.null is not finite" in refusal(path)
+
+
 def test_a_width_that_does_not_fit_the_tensors_is_refused(path):
     rewrite(path, header=lambda parsed: parsed["config"].update(width=16))
     assert "expected float32" in refusal(path)

@@ -5,6 +5,7 @@ import os
 import signal
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from revibranch.branching.settings import apply_settings
 from revibranch.branching.state import BranchState
 from revibranch.cli import main
 from revibranch.gnn.checkpoint import load_checkpoint
+from revibranch.gnn.training import collect as module
 from revibranch.gnn.training.collect import CollectPolicy, SolveReport, collect, pseudocost_scores
 from revibranch.gnn.training.errors import TrainingError
 from revibranch.gnn.training.imitation import EpochReport
@@ -99,12 +101,12 @@ def test_ctrl_c_leaves_no_episode_of_a_part_of_a_tree(tmp_path: Path, monkeypatc
 class Silent:
     """An observer that stops a training after its first epoch or before its first step, if it is told to."""
 
-    def __init__(self, stop: bool, *, early: bool = False) -> None:
-        self.stop, self.early = stop, early
+    def __init__(self, stop: bool, *, early: bool = False, timed: bool = True) -> None:
+        self.stop, self.early, self.timed = stop, early, timed
         self.collections = 0
 
     def collecting(self, purpose: str, goal: int | None) -> None:
-        assert goal is None
+        assert (goal is None) == self.timed
         self.collections += 1
 
     def collected(self, report: SolveReport) -> None:
@@ -134,6 +136,50 @@ def test_a_training_within_a_time_resumes_on_the_samples_that_it_had(tmp_path: P
     assert sorted(path.name for path in (tmp_path / "run" / "samples").rglob("*.npz")) == before
     assert result.best.epoch <= recipe.optimiser.epochs
     assert result.checkpoint.exists()
+
+
+def test_an_instance_that_failed_once_does_not_keep_a_training_from_going_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = small()
+    solve = module._solve
+
+    def failing(task: Any) -> SolveReport:
+        if task.number == 1:
+            raise MemoryError
+        return solve(task)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "_solve", failing)
+        with pytest.raises(Interrupted):
+            train(recipe, "", tmp_path / "run", Silent(stop=True, timed=False), workers=0)
+    listed = json.loads((tmp_path / "run" / "samples.json").read_text())
+    lost = tmp_path / "run" / "samples" / "training" / listed["training"][0]
+    content = lost.read_bytes()
+    lost.unlink()
+    train(recipe, "", tmp_path / "run", Silent(stop=False, timed=False), workers=0, resume=True)
+    assert lost.read_bytes() == content
+    assert json.loads((tmp_path / "run" / "samples.json").read_text()) == listed
+
+
+def test_instances_without_samples_are_told_at_every_attempt(tmp_path: Path) -> None:
+    recipe = small(probability=0.0, shallow_probability=0.0)
+    for _ in range(2):
+        reports: list[SolveReport] = []
+        with pytest.raises(TrainingError, match="gave no sample"):
+            collect(recipe, tmp_path, "training", workers=0, on_report=reports.append)
+        assert len(reports) <= 51
+
+
+def test_episodes_of_files_are_known_by_their_place_among_them(tmp_path: Path) -> None:
+    paths = files(tmp_path, 4)
+
+    def of(training: list[str]) -> Recipe:
+        content = {"training_files": tuple(training), "validation_files": (paths[3],)}
+        return Recipe.model_validate({**small(training=1).model_dump(exclude={"instances"}), "instances": content})
+
+    collect(of(paths[1:3]), tmp_path / "samples", "training", workers=0)
+    collect(of(paths[1:3]), tmp_path / "samples", "training", workers=0)
+    with pytest.raises(TrainingError, match="other settings"):  # other draws, for it is the second one now
+        collect(of([paths[0], paths[1]]), tmp_path / "samples", "training", workers=0)
 
 
 def test_what_is_refused_leaves_the_recipe_of_the_run(tmp_path: Path) -> None:

@@ -110,6 +110,7 @@ def test_files_that_are_no_recipes(tmp_path: Path) -> None:
     [
         ("learner=finetune", "finetune"),
         ("network.width=12", "multiple of 8"),
+        ("network.width=520", "at most 512"),
         ("rollout.probes=1", "rollout.probes"),
         ("rollout.probing=1.5", "rollout.probing"),
         ("learner=bbmdp network.history_length=0 rollout.probing=0.5", "learns nothing from probes"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -161,6 +161,61 @@ def test_a_damaged_episode_of_the_replay_is_one_clear_error(tmp_path: Path) -> N
         run(settings, tmp_path / "run").run(resume=True)
 
 
+def without(facts: dict[str, Any], key: str) -> None:
+    del facts["counters"][key]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda tensors, facts: without(facts, "seconds"),
+        lambda tensors, facts: facts.update(validations=[{"nonsense": 1}]),
+        lambda tensors, facts: tensors.pop("network.decoder.null"),
+        lambda tensors, facts: tensors.update({"best.decoder.null": torch.zeros(3), "network.decoder.null": torch.zeros(3)}),
+        lambda tensors, facts: facts.update(counters=[]),
+    ],
+)
+def test_a_state_whose_content_is_damaged_is_one_clear_error(tmp_path: Path, damage: Callable[[Any, Any], object]) -> None:
+    settings = recipe(tmp_path)
+    run(settings, tmp_path / "run").run()
+    path = tmp_path / "run" / "state.safetensors"
+    tensors, facts = load_state(path)
+    damage(tensors, facts)
+    save_state(path, tensors, facts)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(StateError, match="is damaged") as caught:
+        run(settings, tmp_path / "run").run(resume=True)
+    assert "\n" not in str(caught.value)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_episodes_of_an_attempt_that_left_no_state_are_not_taken_for_new_ones(tmp_path: Path, resume: bool) -> None:
+    settings = recipe(tmp_path)
+    expected = run(settings, tmp_path / "whole").run().state_dict()
+    folder = tmp_path / "run" / "replay"
+
+    def interrupt(report: Any) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    if resume:
+        with pytest.raises(Interrupted):
+            run(settings, tmp_path / "run", on_round=interrupt).run()
+    else:
+        folder.mkdir(parents=True)
+    last = sorted((tmp_path / "whole" / "replay").glob("*.npz"))[-1]
+    # As if a round had been written of which the state says nothing: other episodes, which the same numbers get again.
+    for number in range(3, 12):
+        (folder / f"episode-{number:06d}.npz").write_bytes(last.read_bytes())
+    run(settings, tmp_path / "run").run(resume=resume)
+    again = run(settings, tmp_path / "run")
+    found = again.run(resume=True).state_dict()
+    assert all(torch.equal(found[name], value) for name, value in expected.items())
+    assert all(len(stored.priorities) == len(stored.units) for stored in again.state.replay.episodes)
+    for path in (tmp_path / "whole" / "replay").glob("*.npz"):
+        assert (folder / path.name).read_bytes() == path.read_bytes()
+
+
 def test_a_folder_that_cannot_be_written_leaves_the_last_state_intact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = recipe(tmp_path)
     whole = run(settings, tmp_path / "run")
@@ -199,6 +254,9 @@ def test_instances_without_branching_are_one_clear_error(tmp_path: Path) -> None
     settings = recipe(tmp_path, "revibranch", "instances.size=5x10", "rollout.episodes=50")
     with pytest.raises(TrainingError, match="too easy"):
         run(settings, tmp_path / "run").run()
+    # Nor does a training that begins with a checkpoint, and so not at random, wait for decisions for ever.
+    with pytest.raises(TrainingError, match="too easy"):
+        run(recipe(tmp_path, "revibranch", "instances.size=5x10", "rollout.episodes=50", "start=somewhere"), tmp_path / "other").run()
 
 
 def test_any_learner_starts_from_an_imitation_checkpoint(tmp_path: Path) -> None:
@@ -213,6 +271,29 @@ def test_any_learner_starts_from_an_imitation_checkpoint(tmp_path: Path) -> None
     other = BranchingNetwork(settings.network.model_copy(update={"width": 16}))
     with pytest.raises(ValueError, match="another network"):
         Reinforcement(settings, tmp_path, SerialTasks(roll_out), start=other)
+
+
+@pytest.mark.parametrize(
+    ("classes", "highest", "learner", "kept", "acts"),
+    [
+        (12, 8.0, "revibranch", True, False),
+        (12, 16.0, "revibranch", False, True),  # the same numbers would mean other values
+        (0, 8.0, "revibranch", False, True),
+        (12, 8.0, "tmdp", False, False),  # on policy: its episodes must be its own
+    ],
+)
+def test_a_head_that_says_something_else_begins_at_random(
+    tmp_path: Path, classes: int, highest: float, learner: str, kept: bool, acts: bool
+) -> None:
+    settings = recipe(tmp_path, learner, "start=somewhere", "network.highest=8.0")
+    torch.manual_seed(1)
+    start = BranchingNetwork(settings.network.model_copy(update={"classes": classes, "highest": highest}))
+    state = Reinforcement(settings, tmp_path, SerialTasks(roll_out), start=start).state
+    for name, value in state.network.state_dict().items():
+        theirs = start.state_dict()[name]
+        same = theirs.shape == value.shape and torch.equal(theirs, value)
+        assert same == (kept or not name.startswith("decoder.score.2.")), name
+    assert (state.rollout_network is start) == acts
 
 
 def test_the_checkpoint_of_a_run_is_a_policy(tmp_path: Path) -> None:

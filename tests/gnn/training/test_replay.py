@@ -83,14 +83,29 @@ def test_priorities_decide_what_is_drawn_and_the_correction_makes_up_for_it() ->
     assert {draw.units[0]: round(draw.correction, 2) for draw in draws} == {0: 1.0, 1: 0.33}
 
 
-def test_units_of_small_episodes_are_drawn_as_often_as_others() -> None:
+def rates(episodes: list[list[int]]) -> np.ndarray:
+    """How often units of each episode are drawn, per unit."""
     replay = Replay(ReplaySettings(), 8)
-    for number in range(100):
-        replay.add(stored(number, [1] if number < 60 else [1] * 30))
+    for number, lengths in enumerate(episodes):
+        replay.add(stored(number, lengths))
     random = np.random.default_rng(0)
-    drawn = np.zeros(100)
-    for _ in range(2000):
+    drawn = np.zeros(len(episodes))
+    for _ in range(1500):
         for draw in replay.draw(random, 32):
             drawn[draw.stored.number] += len(draw.units)
-    small, large = drawn[:60].sum() / 60, drawn[60:].sum() / (40 * 30)
-    assert small / large == pytest.approx(1.0, abs=0.15)
+    return drawn / [len(lengths) for lengths in episodes]
+
+
+def test_units_of_small_episodes_are_drawn_as_often_as_others() -> None:
+    found = rates([[1]] * 60 + [[1] * 30] * 40)
+    assert found[:60].mean() / found[60:].mean() == pytest.approx(1.0, abs=0.15)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_units_of_all_episodes_are_drawn_about_alike(seed: int) -> None:
+    # As in trainings: paths of some decisions, of which a batch has room for a few, and few or many of them an episode.
+    generator = np.random.default_rng(seed)
+    episodes = [generator.integers(1, 11, size=int(count)).tolist() for count in np.ceil(generator.exponential(12, size=120))]
+    found, counts = rates(episodes), np.array([len(lengths) for lengths in episodes])
+    small, large = (np.average(found[chosen], weights=counts[chosen]) for chosen in (counts <= 6, counts >= 20))
+    assert small / large == pytest.approx(1.0, abs=0.2)
