@@ -97,13 +97,13 @@ def wall_limit(job: Job) -> float:
 
 
 def evaluated(jobs: Sequence[Job], path: Path, pool: Pool) -> list[RunRow]:
-    """The rows of all jobs, sorted by key; those that the Parquet file has are not run again, the others are added to it.
+    """The rows of all jobs, sorted by key; those that the Parquet file has are not run again, but for failed ones, and the others added.
 
     Raises:
         StoreError: the file cannot be used, or has runs of other files or weights under the same names.
     """
     with RunStore(path) as store:
-        evaluate(jobs, store, pool)
+        evaluate(jobs, store, pool, retry_errors=True)
         rows = store.rows
         store.finish()
     wanted = {job.key for job in jobs}

@@ -114,6 +114,22 @@ def _train(recipe: Path, runs: Mapping[Path, Sequence[str]], device: Device, wor
         _require(recipe, folder, changes)
     waiting = deque((folder, changes) for folder, changes in runs.items() if not _checkpoint(recipe, folder).exists())
     running: list[tuple[Path, subprocess.Popen[bytes]]] = []
+    try:
+        _work_off(recipe, waiting, running, device, workers)
+    finally:  # one failed, or an interrupt: the others write their states and end
+        for _, process in running:
+            process.terminate()
+        for _, process in running:
+            process.wait()
+
+
+def _work_off(
+    recipe: Path,
+    waiting: deque[tuple[Path, Sequence[str]]],
+    running: list[tuple[Path, subprocess.Popen[bytes]]],
+    device: Device,
+    workers: int,
+) -> None:
     while waiting or running:
         while waiting and len(running) < workers:
             folder, changes = waiting.popleft()

@@ -155,7 +155,7 @@ class _Worker:
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
         self.process: SpawnProcess = context.Process(target=_serve, args=(theirs, name), daemon=True)
-        with one_thread(), deaf_to(signal.SIGINT):
+        with one_thread(), deaf_to(signal.SIGINT, signal.SIGTERM):
             self.process.start()
         theirs.close()  # or the pipe would not end when the process does
         with contextlib.suppress(OSError):  # a worker that is dead already is noticed by ``take``

@@ -36,13 +36,14 @@ def summary_table(rows: Sequence[RunRow], policies: Sequence[str]) -> Table:
 def _estimate_cell(summary: PolicySummary, contest: Sequence[PolicySummary], name: str) -> Cell:
     """A mean, in bold if it is certainly the lowest.
 
-    One with runs at a limit is a lower bound of the true mean, and of two below the resolution neither is the lower one.
+    One with runs at a limit is a lower bound of the true mean, one that lacks runs is the mean of others, and of two below the
+    resolution neither is the lower one.
     """
     estimate, resolution = summary.estimates[name], METRICS[name].resolution
     detail = "" if estimate.seed_deviation is None else f"± {estimate.seed_deviation:.1f} %"
-    others = [rival.estimates[name] for rival in contest if rival is not summary]
+    others = [rival.estimates[name] for rival in contest if rival is not summary and not (rival.errors or rival.missing)]
     lowest = all(estimate.mean <= other.mean and other.mean >= resolution for other in others if other.runs)
-    best = bool(others) and estimate.runs > 0 and summary.limits == 0 and lowest
+    best = bool(others) and estimate.runs > 0 and not (summary.limits or summary.errors or summary.missing) and lowest
     return Cell(f"{'≥ ' if summary.limits and estimate.runs else ''}{number(estimate.mean)}", best=best, detail=detail)
 
 

@@ -6,7 +6,8 @@ its gain to the policy.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -18,21 +19,19 @@ from ..branching.shortlist import LENGTH, ShortlistPolicy
 from ..branching.state import BranchState
 from ..gnn.policy import load_policy
 from ..gnn.training.collect import pseudocost_scores
-from ..instances.files import InstanceError, resolve
+from ..instances.files import InstanceError, InstanceSource, resolve
+from .checksums import file_checksum, policy_checksum
 from .comparison import Comparison, compare
-from .evaluate import Source
 from .report_tables import limit_mark
 from .rows import RunRow
 from .run import run
 from .statistics import METRICS
-from .store import RunKey, RunStore, StoreError, read_rows
+from .store import RunKey, RunStore, StoreError, read_rows, run_key
 
-__all__ = ["PSEUDOCOSTS", "Pseudocosts", "cases", "listed", "table"]
+__all__ = ["PSEUDOCOSTS", "Pseudocosts", "cases", "listed", "measure", "table"]
 
 PSEUDOCOSTS = "pseudocosts"
 """The control's name in rows."""
-_POLICY = "policy"
-"""The policy's, whichever it is."""
 _SETTINGS = "clean"
 
 
@@ -54,54 +53,69 @@ def listed(rule: str, length: int) -> str:
     return f"{rule}, best {length}"
 
 
-def cases(policy: Policy, lengths: Sequence[int]) -> dict[str, Policy]:
+def cases(name: str, policy: Policy, lengths: Sequence[int]) -> dict[str, Policy]:
     """The policy and pseudocosts, alone and with lists of these lengths, by their names in rows."""
-    rules = {_POLICY: policy, PSEUDOCOSTS: Pseudocosts()}
-    lists = {listed(name, length): ShortlistPolicy(rule, length=length) for length in lengths for name, rule in rules.items()}
+    rules = {name: policy, PSEUDOCOSTS: Pseudocosts()}
+    lists = {listed(each, length): ShortlistPolicy(rule, length=length) for length in lengths for each, rule in rules.items()}
     return {**rules, **lists}
 
 
 def measure(
-    sources: Sequence[Source], rules: dict[str, Policy], done: set[RunKey], *, seed: int = 0, time_limit: float = 60.0
+    sources: Sequence[InstanceSource], name: str, lengths: Sequence[int], stored: Collection[RunRow], *, time_limit: float = 60.0
 ) -> Iterator[RunRow]:
-    """Solve each instance by all rules in turn, in clean settings; runs that are ``done`` already are left out."""
+    """Solve each instance by all rules in turn, in clean settings, with SCIP's own seed.
+
+    Args:
+        sources: the instances.
+        name: pretrained policy or checkpoint file.
+        lengths: of the lists.
+        stored: what was run before, and is not run again.
+        time_limit: CPU seconds of a run.
+
+    Raises:
+        StoreError: of what was run before some is of other weights, or of other files, by the same names.
+        CheckpointError: there is no such policy.
+    """
+    rules = cases(name, load_policy(name, device="cpu"), lengths)
+    weights = policy_checksum(name)
+    done = {run_key(row) for row in stored}
+    if any(_rule(row) == name and row.policy_sha256 != weights for row in stored):
+        raise StoreError(f"there are runs of {name} with other weights than it has now: choose another --out")
     for source in sources:
-        for name, rule in rules.items():
-            if RunKey(source.name, seed, name, _SETTINGS, time_limit) not in done:
-                yield run(
-                    source.load,
-                    rule,
-                    settings=_SETTINGS,
-                    seed=seed,
-                    time_limit=time_limit,
-                    instance=source.name,
-                    family=source.family,
-                    label=name,
-                )
+        file = file_checksum(source.path)
+        if any(row.instance == source.name and row.instance_sha256 != file for row in stored):
+            raise StoreError(f"there are runs on another file by the name of {source.name}: choose another --out")
+        for label, rule in rules.items():
+            if RunKey(source.name, 0, label, _SETTINGS, time_limit) in done:
+                continue
+            row = run(source.load, rule, settings=_SETTINGS, time_limit=time_limit, instance=source.name, family=source.family, label=label)
+            yield replace(row, instance_sha256=file, policy_sha256=weights if _rule(row) == name else None)
 
 
 def table(rows: Sequence[RunRow]) -> str:
-    """A Markdown table of ratios with 95 % intervals, a line for each kind of instance and length of list."""
+    """A Markdown table of ratios with 95 % intervals: a line for each kind of instances, time limit, policy and length of list."""
     lines = [
-        "| instances | list | nodes, of the policy's alone | all LP iterations | seconds | nodes, of pseudocosts' list | seconds |",
-        "| --- | ---: | --- | --- | --- | --- | --- |",
+        "| instances | policy | list | nodes, of the policy alone | all LP iterations | seconds | nodes, of pseudocosts' list | seconds |",
+        "| --- | --- | ---: | --- | --- | --- | --- | --- |",
     ]
-    kinds = dict.fromkeys(_kind(row) for row in rows)
-    for kind in kinds:
-        own = [row for row in rows if _kind(row) == kind]
-        lengths = sorted({int(row.policy.rpartition(" ")[2]) for row in own if row.policy.startswith(f"{_POLICY}, ")})
+    groups: dict[tuple[str, float], list[RunRow]] = {}
+    for row in rows:
+        groups.setdefault((row.instance.rpartition("-")[0], row.time_limit), []).append(row)
+    for (kind, limit), own in groups.items():
         count = len({row.instance for row in own})
-        for length in lengths:
-            name = listed(_POLICY, length)
-            pairs = [(_POLICY, metric) for metric in ("nodes", "all_lp_iterations", "seconds")]
-            pairs += [(listed(PSEUDOCOSTS, length), metric) for metric in ("nodes", "seconds")]
-            cells = [_cell(compare(own, name, baseline, METRICS[metric])) for baseline, metric in pairs]
-            lines.append(f"| {kind} ({count}) | {length} | {' | '.join(cells)} |")
+        for name in sorted({_rule(row) for row in own} - {PSEUDOCOSTS}):
+            lengths = sorted(int(row.policy.rpartition(" ")[2]) for row in own if row.policy.startswith(f"{name}, "))
+            for length in dict.fromkeys(lengths):
+                pairs = [(name, metric) for metric in ("nodes", "all_lp_iterations", "seconds")]
+                pairs += [(listed(PSEUDOCOSTS, length), metric) for metric in ("nodes", "seconds")]
+                cells = [_cell(compare(own, listed(name, length), baseline, METRICS[metric])) for baseline, metric in pairs]
+                lines.append(f"| {kind}, {count}, {limit:g} s | {name} | {length} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def _kind(row: RunRow) -> str:
-    return row.instance.rpartition("-")[0]
+def _rule(row: RunRow) -> str:
+    """Who made the list, or decided alone."""
+    return row.policy.partition(", ")[0]
 
 
 def _cell(result: Comparison) -> str:
@@ -124,9 +138,8 @@ def main(spec: str | None, policy: str | None, lengths: tuple[int, ...], time_li
     try:
         if spec is not None:
             sources = resolve(spec)
-            rules = cases(load_policy(policy or sources[0].family, device="cpu"), lengths)
             with RunStore(out) as store:
-                for row in measure(sources, rules, set(store.rows), time_limit=time_limit):
+                for row in measure(sources, policy or sources[0].family, lengths, store.rows.values(), time_limit=time_limit):
                     store.append(row)
                 store.finish()
         click.echo(table(read_rows(out)))

@@ -24,7 +24,7 @@ from .evaluate import evaluated, list_jobs
 from .pool import ProcessPool
 from .rows import RunRow
 from .store import require_pyarrow
-from .verdict import BASELINE, OWN, Verdict, better_of, judge
+from .verdict import BASELINE, FEWEST, OWN, Verdict, better_of, judge
 
 __all__ = ["LEAST", "Parts", "TailorObserver", "split", "tailor"]
 
@@ -112,7 +112,8 @@ class TailorObserver(Observer, ReinforcementObserver, Protocol):
 def split(sources: Sequence[InstanceSource]) -> Parts:
     """Split instances by the hash of their names: the same names give the same parts, in whatever order they come.
 
-    A fifth is held back, a sixth validates, at most 20 and 10, at least two each.
+    A fifth is held back, a sixth validates, at most 20 and 10, at least two each; from 18 instances on at least six are held back, for
+    fewer prove nothing.
 
     Raises:
         InstanceError: there are fewer than ``LEAST``, or one may be there twice, as two files that differ in format alone: it could
@@ -127,7 +128,7 @@ def split(sources: Sequence[InstanceSource]) -> Parts:
     if len(sources) < LEAST:
         raise InstanceError(f"{len(sources)} instances are too few to train, choose and judge on: give at least {LEAST}")
     drawn = sorted(sources, key=lambda source: hashlib.sha256(source.name.encode()).digest())
-    held_back = max(2, min(_MOST_HELD_BACK, len(drawn) // 5))
+    held_back = max(FEWEST if len(drawn) >= 3 * FEWEST else 2, min(_MOST_HELD_BACK, len(drawn) // 5))
     validation = held_back + max(2, min(_MOST_VALIDATION, len(drawn) // 6))
     return Parts(tuple(drawn[validation:]), tuple(drawn[held_back:validation]), tuple(drawn[:held_back]))
 

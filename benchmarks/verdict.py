@@ -11,11 +11,14 @@ from .evaluate import wrong_results
 from .rows import RunRow
 from .statistics import METRICS, solved
 
-__all__ = ["BASELINE", "OWN", "Verdict", "better_of", "judge"]
+__all__ = ["BASELINE", "FEWEST", "OWN", "Verdict", "better_of", "judge"]
 
 BASELINE = "scip:default"
 OWN = "own+guard"
 """What the trained policy is called in a verdict's rows."""
+FEWEST = 6
+"""Instances from which on a signed-rank test can be sure at the level of 5 %."""
+_LEVEL = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,15 +35,17 @@ class Verdict:
 def judge(rows: Sequence[RunRow], policy: str, baseline: str = BASELINE) -> tuple[bool, str]:
     """Whether the policy is faster beyond doubt, and one sentence why.
 
-    It is to be used where no answer is wrong, no run failed, it solves all instances that the baseline solves, and the whole 95 %
-    interval of the ratio of times lies below 1.
+    It is to be used where no answer is wrong, no run of either failed, it solves all instances that the baseline solves, the whole 95 %
+    interval of the ratio of times lies below 1, and the signed-rank test says the same: an interval of few instances promises too much.
+    Fewer than ``FEWEST`` can never pass that test.
     """
     wrong = wrong_results(rows)
     if wrong:
         return False, f"the answers on {', '.join(wrong)} contradict each other: please report this"
-    failed = [row for row in rows if row.policy == policy and row.status == "error"]
-    if failed:
-        return False, f"{len(failed)} of its runs failed, the first with: {failed[0].error}"
+    for name, whose in ((policy, "its runs"), (baseline, "the runs of SCIP's default")):
+        failed = [row for row in rows if row.policy == name and row.status == "error"]
+        if failed:
+            return False, f"{len(failed)} of {whose} failed, the first with: {failed[0].error}"
     done = {name: {row.instance for row in rows if row.policy == name and solved(row)} for name in (policy, baseline)}
     comparison = _seconds(rows, policy, baseline)
     if comparison.ratio is None:
@@ -51,7 +56,9 @@ def judge(rows: Sequence[RunRow], policy: str, baseline: str = BASELINE) -> tupl
     ratio += f" (95 % interval {comparison.low:.2f} to {comparison.high:.2f}, {comparison.instances} instances)"
     if lost := sorted(done[baseline] - done[policy]):
         return False, f"it does not solve {', '.join(lost)} in the time, and SCIP's default does; {ratio}"
-    if comparison.high < 1.0:
+    if comparison.instances < FEWEST:
+        return False, f"{ratio}: fewer than {FEWEST} prove nothing"
+    if comparison.high < 1.0 and comparison.p_value is not None and comparison.p_value < _LEVEL:
         return True, ratio
     return False, f"{ratio}: no gain that is beyond doubt"
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from . import families
 from .family import Family, Parameters, Size, check_seed
 from .manifest import MANIFEST_NAME, InstanceError, Manifest
-from .reading import SUFFIXES, ReadingError, instance_name, read_model
+from .reading import SUFFIXES, ReadingError, instance_name, is_instance_name, read_model
 
 if TYPE_CHECKING:
     from pyscipopt import Model
@@ -175,7 +175,7 @@ def _resolve_one(spec: str) -> Iterable[InstanceSource]:
     if path.is_file():
         return _from_manifest(path) if path.suffix == ".json" else _from_files([path])
     if glob.has_magic(spec):  # before families, which have no such signs
-        paths = [Path(name) for name in glob.glob(spec, recursive=True) if _is_instance(name)]
+        paths = [Path(name) for name in glob.glob(spec, recursive=True) if is_instance_name(name)]
         if not paths:
             raise InstanceError(f"no instance file matches {spec!r}")
         return _from_files(paths)
@@ -198,7 +198,7 @@ def _from_family(name: str, size: str, seeds: str, assignments: str | None) -> l
 
 
 def _from_folder(folder: Path) -> list[InstanceSource]:
-    paths = [path for path in folder.iterdir() if _is_instance(path.name) and path.is_file() and not path.name.startswith(".")]
+    paths = [path for path in folder.iterdir() if is_instance_name(path.name) and path.is_file() and not path.name.startswith(".")]
     if not paths:
         raise InstanceError(f"{folder} holds no instance file ({_FORMATS})")
     return _from_files(paths)
@@ -214,13 +214,9 @@ def _from_files(paths: Sequence[Path]) -> list[InstanceSource]:
 
 
 def _from_file(path: Path) -> InstanceSource:
-    if not _is_instance(path.name):
+    if not is_instance_name(path.name):
         raise InstanceError(f"{path}: instances are files in {_FORMATS}, also gzipped")
     return InstanceSource(instance_name(path), path.resolve().parent.name, path=str(path))
-
-
-def _is_instance(file_name: str) -> bool:
-    return file_name.lower().removesuffix(".gz").endswith(SUFFIXES)
 
 
 def _from_manifest(path: Path, complete: bool = True) -> list[InstanceSource]:

@@ -24,7 +24,8 @@ class GeneralParameters(Parameters):
     """The mixture.
 
     Attributes:
-        density: share of non-zero entries; no row has fewer than three.
+        density: share of non-zero entries; no row has fewer than three, but for rows of the kind ``choice``, which have as many as were
+            drawn on binary variables.
         binary: share of binary variables.
         integer: share of general integer variables; what is left is continuous.
         packing: weight of rows ``a x <= b`` with positive coefficients.

@@ -9,7 +9,7 @@ from pyscipopt import Model
 
 from .native_output import capture
 
-__all__ = ["SUFFIXES", "ReadingError", "instance_name", "read_model"]
+__all__ = ["SUFFIXES", "ReadingError", "instance_name", "is_instance_name", "read_model"]
 
 SUFFIXES: tuple[str, ...] = (".mps", ".lp", ".cip")
 """Formats that are read, each also with ``.gz`` behind it."""
@@ -24,9 +24,16 @@ class ReadingError(ValueError):
 def instance_name(path: Path) -> str:
     """Return the file's name without its format, ``misc03`` for ``data/misc03.mps.gz``."""
     name = path.name.removesuffix(".gz")
-    for suffix in SUFFIXES:
-        name = name.removesuffix(suffix)
-    return name
+    return name[: -len(suffix)] if (suffix := _suffix(name)) else name
+
+
+def is_instance_name(name: str) -> bool:
+    """Whether a file of this name can be read. The format may be in capitals, but not ``.gz``, by which SCIP knows what to unpack."""
+    return _suffix(name.removesuffix(".gz")) is not None
+
+
+def _suffix(name: str) -> str | None:
+    return next((suffix for suffix in SUFFIXES if name.lower().endswith(suffix)), None)
 
 
 def read_model(path: Path) -> Model:
@@ -69,6 +76,6 @@ def _check_file(path: Path) -> None:
             pass
     except OSError as error:
         raise ReadingError(f"cannot read {path}: {error.strerror}") from error
-    if not path.name.lower().removesuffix(".gz").endswith(SUFFIXES):
+    if not is_instance_name(path.name):
         known = ", ".join(SUFFIXES)
         raise ReadingError(f"cannot read {path}: its name must end in {known}, or in one of these and .gz")

@@ -82,14 +82,18 @@ def write_set(wanted: InstanceSet, folder: Path, workers: int = 1, on_file: Call
     """
     folder.mkdir(parents=True, exist_ok=True)
     manifest = _opened(wanted, folder)
-    kept = {entry.file: entry for entry in manifest.instances if _is_good(folder / entry.file, entry)}
-    manifest.instances = list(kept.values())
+    known = {entry.file: entry for entry in manifest.instances if (folder / entry.file).exists()}
     missing = []
     for seed in wanted.seeds:
-        if wanted.file_name(seed) not in kept:
-            missing.append(seed)
-        elif on_file is not None:
-            on_file(seed, True)
+        name = wanted.file_name(seed)
+        if name in known and _is_good(folder / name, known[name]):
+            if on_file is not None:
+                on_file(seed, True)
+            continue
+        missing.append(seed)
+        # What is damaged and not wanted stays known: whoever reads it is to be told.
+        known.pop(name, None)
+    manifest.instances = list(known.values())
     written = 0
 
     def finished(entry: ManifestEntry) -> None:

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from revibranch.benchmarks.checksums import file_checksum
-from revibranch.benchmarks.evaluate import evaluate, list_jobs, wall_limit, wrong_results
-from revibranch.benchmarks.pool import ProcessPool
+from revibranch.benchmarks.evaluate import evaluate, evaluated, list_jobs, wall_limit, wrong_results
+from revibranch.benchmarks.pool import Outcome, ProcessPool
 from revibranch.benchmarks.store import RunStore, StoreError, read_rows, run_key
 from revibranch.cli import main
 from revibranch.gnn.pretrained import pretrained_path
@@ -92,6 +92,27 @@ def test_what_is_there_is_not_run_again_and_errors_only_on_request(tmp_path):
     after = read_rows(path)
     assert [row for row in after if row.policy == "p"] == [row for row in before if row.policy == "p"]
     assert all(row.status == "optimal" for row in after)
+
+
+def test_a_study_tries_failed_runs_again_and_no_others(tmp_path):
+    class Scripted:
+        """Does the jobs as told: None for a worker that died."""
+
+        running = 0
+
+        def __init__(self, *results):
+            self.results = list(results)
+
+        def run(self, function, waiting, limit):
+            for job, result in zip(waiting, self.results, strict=True):
+                yield Outcome(job, result, "worker killed" if result is None else None)
+
+    wanted = list_jobs([FakeSource("a"), FakeSource("b")], ["p"], [0], "clean", 100.0)
+    good = [run_row(job.source.name, 0, "p", settings="clean", time_limit=100.0) for job in wanted]
+    path = tmp_path / "runs.parquet"
+    assert [row.status for row in evaluated(wanted, path, Scripted(good[0], None))] == ["optimal", "error"]
+    assert [row.status for row in evaluated(wanted, path, Scripted(good[1]))] == ["optimal", "optimal"]
+    assert [row.status for row in evaluated(wanted, path, Scripted())] == ["optimal", "optimal"]
 
 
 def test_two_workers_give_the_same_rows_as_one(tmp_path):
@@ -312,7 +333,8 @@ def test_workers_do_not_outlive_a_killed_evaluation(tmp_path):
     pytest.fail(f"still running: {alive}")
 
 
-def test_ctrl_c_keeps_every_finished_row_and_exits_with_130(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_the_group_keeps_every_finished_row_and_makes_no_other(tmp_path, number):
     path = tmp_path / "runs.parquet"
     journal = path.with_name(path.name + ".journal")
     many = evaluate_command(path, 1, seeds="0-999", instances=TINY[:2])
@@ -320,9 +342,9 @@ def test_ctrl_c_keeps_every_finished_row_and_exits_with_130(tmp_path):
         while process.poll() is None and not (journal.exists() and journal.stat().st_size > 3000):
             time.sleep(0.01)
         rows = len(read_rows(path))
-        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: workers get it too
+        os.killpg(process.pid, number)  # as terminals and schedulers do: workers get it too
         _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == 128 + number
     assert "Traceback" not in errors
     assert len(read_rows(path)) >= rows >= 2
     assert all(row.status == "optimal" for row in read_rows(path))

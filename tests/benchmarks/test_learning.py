@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -13,6 +18,7 @@ pytest.importorskip("torch")
 pytest.importorskip("pyarrow")
 pytest.importorskip("matplotlib")
 
+from revibranch.benchmarks import learning as module
 from revibranch.benchmarks.learning import main, relabelled
 
 RECIPES = Path(__file__).parents[2] / "recipes"
@@ -53,6 +59,25 @@ def test_from_trainings_to_tables(tmp_path: Path) -> None:
     other = CliRunner().invoke(main, [*arguments, "--set", "learning.alpha=0.5"])
     assert other.exit_code == 1
     assert "other --set options" in other.output
+
+
+def test_a_training_that_fails_leaves_no_other_running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    interpreter = tmp_path / "python"
+    interpreter.write_text('#!/bin/sh\ncase "$*" in *bad*) exit 1;; esac\nexec sleep 600\n')
+    interpreter.chmod(0o755)
+    started: list[subprocess.Popen[bytes]] = []
+
+    class Watched(subprocess.Popen[bytes]):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            started.append(self)
+
+    monkeypatch.setattr(sys, "executable", str(interpreter))
+    monkeypatch.setattr(subprocess, "Popen", Watched)
+    runs: dict[Path, tuple[str, ...]] = {tmp_path / "good": (), tmp_path / "bad": ()}
+    with pytest.raises(click.ClickException, match="bad failed"):
+        module._train(RECIPES / "auction-learning.toml", runs, "cpu", workers=2)
+    assert [process.poll() for process in started] == [-signal.SIGTERM, 1]
 
 
 def test_a_variant_that_is_not_there_is_refused(tmp_path: Path) -> None:

@@ -85,6 +85,13 @@ def test_a_mean_with_runs_at_a_limit_is_never_called_best():
     assert (cells["p"][2].text, cells["p"][2].best, cells["q"][2].best) == ("≥ 5.00", False, False)
 
 
+def test_a_mean_that_lacks_the_hardest_run_is_never_called_best():
+    easy = [run_row(name, 0, policy, nodes=nodes) for policy, nodes in (("p", 120), ("q", 110), ("r", 90)) for name in "abc"]
+    hard = [error_row("d", 0, "p", cause="worker killed"), run_row("d", 0, "q", nodes=90_000)]  # and none of r
+    cells = {row[0].text: row for row in build_report([*easy, *hard], illustrated=False).sections[0].tables[0].rows}
+    assert [cells[policy][2].best for policy in "pqr"] == [False, False, False]
+
+
 def test_times_below_the_clock_have_no_winner_and_no_ratio(file, capsys):
     seconds = {BASE: 0.004, OTHER: 0.0, "p": 3.0}
     rows = [run_row(f"i{k}", 0, policy, solve_seconds=took) for k in range(6) for policy, took in seconds.items()]

@@ -290,6 +290,7 @@ def test_error_row_has_no_numbers() -> None:
 def test_names_of_instances() -> None:
     assert instance_name(Path("data/misc03.mps.gz")) == "misc03"
     assert instance_name(Path("MANN_a9.clq.lp")) == "MANN_a9.clq"
+    assert instance_name(Path("MISC03.MPS.gz")) == "MISC03"
 
 
 @pytest.mark.parametrize(

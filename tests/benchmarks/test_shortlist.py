@@ -14,11 +14,12 @@ from revibranch.benchmarks.run import run
 from revibranch.benchmarks.shortlist import Pseudocosts, main
 from revibranch.benchmarks.statistics import METRICS
 from revibranch.benchmarks.store import read_rows
+from revibranch.gnn.pretrained import pretrained_path
 from revibranch.instances import families
 
 
-def measured(out: Path, seeds: str) -> tuple[list[RunRow], str]:
-    arguments = ["--instances", f"auction:40x150:{seeds}", "--length", "3", "--out", str(out)]
+def measured(out: Path, seeds: str, *more: str) -> tuple[list[RunRow], str]:
+    arguments = ["--instances", f"auction:40x150:{seeds}", "--length", "3", "--out", str(out), *more]
     result = CliRunner().invoke(main, arguments, catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return read_rows(out), result.output
@@ -30,13 +31,13 @@ def test_all_rules_solve_the_same_instances_and_agree(tmp_path: Path) -> None:
     assert {row.status for row in rows} == {"optimal"}
     for instance in {row.instance for row in rows}:
         assert disagreements([row for row in rows if row.instance == instance]) == []
-    strong = dict.fromkeys(("policy", "pseudocosts", "policy, best 3", "pseudocosts, best 3"), 0)
+    strong = dict.fromkeys(("auction", "pseudocosts", "auction, best 3", "pseudocosts, best 3"), 0)
     for row in rows:
         strong[row.policy] += row.strong_branching_lp_iterations or 0
-    assert strong["policy"] == strong["pseudocosts"] == 0 < min(strong["policy, best 3"], strong["pseudocosts, best 3"])
-    ratio = compare(rows, "policy, best 3", "policy", METRICS["nodes"]).ratio
+    assert strong["auction"] == strong["pseudocosts"] == 0 < min(strong["auction, best 3"], strong["pseudocosts, best 3"])
+    ratio = compare(rows, "auction, best 3", "auction", METRICS["nodes"]).ratio
     assert ratio is not None
-    assert f"| auction-40x150 (3) | 3 | {ratio:.2f} \\[" in output
+    assert f"| auction-40x150, 3, 60 s | auction | 3 | {ratio:.2f} \\[" in output
 
 
 def test_what_a_file_holds_is_not_run_again(tmp_path: Path) -> None:
@@ -45,6 +46,30 @@ def test_what_a_file_holds_is_not_run_again(tmp_path: Path) -> None:
     after, _ = measured(out, "0-2")
     assert len(after) == 3 * 4
     assert [row for row in after if not row.instance.endswith("-s2")] == before  # seconds and all
+
+
+def test_another_policy_or_limit_is_another_line(tmp_path: Path) -> None:
+    out = tmp_path / "rows.parquet"
+    _, before = measured(out, "0-1")
+    _, after = measured(out, "0-1", "--policy", "setcover")
+    lines = [line for line in after.splitlines() if "auction-40x150" in line]
+    assert [line.split(" | ")[1] for line in lines] == ["auction", "setcover"]
+    assert lines[0] in before
+    _, last = measured(out, "0-1", "--time-limit", "50")
+    assert lines[0] in last
+    assert lines[1] in last
+    assert sum("50 s" in line for line in last.splitlines()) == 1
+
+
+def test_other_weights_by_the_same_name_are_refused(tmp_path: Path) -> None:
+    out, checkpoint = tmp_path / "rows.parquet", tmp_path / "mine.safetensors"
+    checkpoint.write_bytes(pretrained_path("auction").read_bytes())
+    measured(out, "0", "--policy", str(checkpoint))
+    checkpoint.write_bytes(pretrained_path("setcover").read_bytes())
+    result = CliRunner().invoke(main, ["--instances", "auction:40x150:1", "--policy", str(checkpoint), "--out", str(out)])
+    assert result.exit_code == 1
+    assert "other weights" in result.output
+    assert len(read_rows(out)) == 4
 
 
 @pytest.mark.parametrize("spec", ["nosuch:40x150:0", "auction:40x150:9-0"])

@@ -9,9 +9,11 @@ pytest.importorskip("torch")
 from hypothesis import given
 from hypothesis import strategies as st
 
+from revibranch.benchmarks.comparison import compare
 from revibranch.benchmarks.rows import RunRow
+from revibranch.benchmarks.statistics import METRICS
 from revibranch.benchmarks.tailor import LEAST, split
-from revibranch.benchmarks.verdict import BASELINE, OWN, judge
+from revibranch.benchmarks.verdict import BASELINE, FEWEST, OWN, judge
 from revibranch.cli import main
 from revibranch.gnn.description import read_header
 from revibranch.instances import families
@@ -32,6 +34,7 @@ def test_each_instance_is_in_one_part_whatever_the_order(count: int, random: obj
     assert sorted(source.name for source in together) == sorted(source.name for source in given_sources)
     assert len(parts.training) > max(len(parts.validation), len(parts.held_back))
     assert min(len(parts.validation), len(parts.held_back)) >= 2
+    assert len(parts.held_back) >= FEWEST or count < 3 * FEWEST
     random.shuffle(given_sources)  # type: ignore[attr-defined]
     assert split(given_sources) == parts
 
@@ -68,10 +71,21 @@ def test_a_policy_is_to_be_used_where_it_is_faster_beyond_doubt() -> None:
 
 
 def test_a_gain_that_may_be_chance_is_none() -> None:
-    mixed = [row for number, pair in enumerate(((1, 10), (10, 4), (9, 10), (10, 9))) for row in _pair(number, *pair)]
+    mixed = [row for number, pair in enumerate(3 * ((1, 10), (10, 4), (9, 10), (10, 9))) for row in _pair(number, *pair)]
     use, reason = judge(mixed, OWN)
     assert not use
     assert "no gain that is beyond doubt" in reason
+    # Large gains on half of the instances make the mean and its interval; on the others it loses.
+    times = *(3 * ((1, 10),)), *(3 * ((10, 9.99),))
+    few = [row for number, pair in enumerate(times) for row in _pair(number, *pair)]
+    comparison = compare(few, OWN, BASELINE, METRICS["seconds"])
+    assert comparison.high is not None
+    assert comparison.high < 1.0 < 20 * (comparison.p_value or 0.0)
+    assert judge(few, OWN)[0] is False
+    # Of two instances the interval is what the two say.
+    use, reason = judge(rows(9.8, 10.0, count=FEWEST - 1), OWN)
+    assert not use
+    assert "fewer than 6 prove nothing" in reason
     use, reason = judge(rows(1.0, 10.0, count=1), OWN)
     assert not use
     assert "proves nothing" in reason
@@ -88,6 +102,8 @@ def test_faster_does_not_outweigh_what_is_wrong_failed_or_unsolved() -> None:
     assert "contradict" in judge(wrong, OWN)[1]
     failed = [*fast[2:], error_row("i0", policy=OWN, cause="worker killed"), fast[1]]
     assert judge(failed, OWN) == (False, "1 of its runs failed, the first with: worker killed")
+    failed = [*fast[2:], fast[0], error_row("i0", policy=BASELINE, cause="worker killed")]
+    assert judge(failed, OWN) == (False, "1 of the runs of SCIP's default failed, the first with: worker killed")
     unsolved = [*fast[2:], timeout_row("i0", policy=OWN), fast[1]]
     assert judge(unsolved, OWN)[0] is False
     assert "does not solve i0 in the time" in judge(unsolved, OWN)[1]

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,11 +19,12 @@ import pytest
 from revibranch.branching.files import write_atomically
 from revibranch.cli import main
 from revibranch.instances import families
+from revibranch.instances.files import InstanceError, resolve
 from revibranch.instances.manifest import MANIFEST_NAME, Manifest
 from revibranch.instances.write import InstanceSet, write_set
 
 
-def wanted(seeds: range) -> InstanceSet:
+def wanted(seeds: Sequence[int]) -> InstanceSet:
     family = families.get("knapsack")
     return InstanceSet("knapsack", family.parse_size("20x3"), family.parameters(), seeds)
 
@@ -60,6 +62,17 @@ def test_good_files_are_kept_and_damaged_ones_written_again(tmp_path: Path) -> N
     assert after["knapsack-20x3-s0.mps"] == before["knapsack-20x3-s0.mps"]
     assert {name: (tmp_path / name).read_bytes() for name in whole} == whole
     assert Manifest.read(tmp_path / "manifest.json").seeds == [0, 1, 2, 3, 4]
+
+
+def test_a_damaged_file_that_is_not_wanted_stays_known_as_such(tmp_path: Path) -> None:
+    write_set(wanted(range(2)), tmp_path)
+    damaged = tmp_path / "knapsack-20x3-s0.mps"
+    damaged.write_text(damaged.read_text() + "\n")
+    write_set(wanted([7]), tmp_path)
+    assert Manifest.read(tmp_path / "manifest.json").seeds == [0, 1, 7]
+    source = next(source for source in resolve(tmp_path) if source.path == str(damaged))
+    with pytest.raises(InstanceError, match="checksum"):
+        source.load()
 
 
 def test_a_manifest_never_lists_what_is_not_there(tmp_path: Path) -> None:
