@@ -155,7 +155,10 @@ class LearnedBrancher(Branchrule):  # type: ignore[misc]  # PySCIPOpt has no com
                 memory = policy.remember(state, path, choice)
                 self._check_modes()
                 self._paths.keep(state, children, memory)
-            except Exception as error:
+            except (KeyboardInterrupt, SystemExit):
+                raise
+            except BaseException as error:
+                statistics.forgotten += 1
                 self._report(error, "its descendants will not see this decision")
                 search.leave_modes()
             finally:

@@ -24,8 +24,8 @@ class Hindsight:
     """Of each of d decisions, in the transformed space (minimisation)."""
 
     optimum: NDArray[np.float64]
-    """(d,) the best solution that the decision's run is known to have seen; ``inf`` without any. A restart may shift the transformed
-    space's objective, so what another run saw says nothing here."""
+    """(d,) the best solution that the decision's run is known to have seen, or an objective limit; ``inf`` without either. A restart may
+    shift the transformed space's objective, so what another run saw says nothing here."""
     gap: NDArray[np.float64]
     """(d,) from the bound of the decision's node to the optimum; not positive where the node was not needed."""
     gains: NDArray[np.float64]

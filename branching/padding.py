@@ -37,7 +37,8 @@ class PaddingError(ValueError):
 class Padding:
     """Sizes that all states are brought to: N variables, M row sides, E edges, K candidates.
 
-    Cuts add rows and edges during a solve; the settings ``clean`` separate none.
+    Cuts add rows and edges: those of the root before the first decision already, with the settings ``clean`` no others. Leave room for
+    them, or set SCIP's ``separating/maxroundsroot`` to 0.
 
     Raises:
         ValueError: a size is not positive.

@@ -1,7 +1,7 @@
 """Named sets of SCIP parameters, SCIP's own branching rules as baselines, and seeds.
 
-``clean`` is the field's benchmark setting (Gasse et al. 2019, Scavuzzo et al. 2022, Strang et al. 2025): no cuts after
-the root's first LP, no restarts, so that node counts speak of branching.
+``clean`` is the field's benchmark setting (Gasse et al. 2019, Scavuzzo et al. 2022, Strang et al. 2025): cuts at
+the root only, no restarts, so that node counts speak of branching.
 """
 
 from __future__ import annotations

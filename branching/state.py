@@ -59,15 +59,23 @@ VARIABLE_COLUMNS: tuple[Column, ...] = (
     Column("is_basis_basic", "dynamic", "1 where the column is basic"),
     Column("is_basis_upper", "dynamic", "1 where the column is nonbasic at its upper bound"),
     Column("is_basis_zero", "dynamic", "1 where the column is nonbasic and free, at zero"),
-    Column("pseudocost_down", "dynamic", "average gain in the dual bound per unit the variable is pushed down"),
-    Column("pseudocost_up", "dynamic", "average gain in the dual bound per unit the variable is pushed up"),
+    Column(
+        "pseudocost_down",
+        "dynamic",
+        "average gain in the dual bound per unit pushed down; unobserved: that of all variables",
+    ),
+    Column("pseudocost_up", "dynamic", "average gain in the dual bound per unit pushed up; unobserved: that of all variables"),
     Column("pseudocost_count_down", "dynamic", "number of observations behind pseudocost_down"),
     Column("pseudocost_count_up", "dynamic", "number of observations behind pseudocost_up"),
     Column("inferences_down", "dynamic", "average number of inferences after branching down"),
     Column("inferences_up", "dynamic", "average number of inferences after branching up"),
     Column("conflict_length_down", "dynamic", "average length of the conflicts that lowering the upper bound had a part in"),
     Column("conflict_length_up", "dynamic", "average length of the conflicts that raising the lower bound had a part in"),
-    Column("root_solution_value", "dynamic", "value in the last LP solution of the root; NaN before the root's LP is solved"),
+    Column(
+        "root_solution_value",
+        "dynamic",
+        "value in the last LP solution of the root; at the root, in the node's",
+    ),
 )
 
 ECOLE_VARIABLE_COLUMNS = 19
@@ -78,7 +86,7 @@ ROW_COLUMNS: tuple[Column, ...] = (
     Column("objective_cosine_similarity", "static", "signed cosine of the row and the objective"),
     Column("is_tight", "dynamic", "1 where the row's activity equals the side"),
     Column("dual_solution_value", "dynamic", "dual value / (norm of the row * norm of the objective)"),
-    Column("scaled_age", "dynamic", "LPs since the row was last tight / (number of LPs + 5)"),
+    Column("scaled_age", "dynamic", "LPs since the row's dual value was last nonzero / (number of LPs + 5)"),
 )
 
 
@@ -115,7 +123,7 @@ class NodeFacts:
     dual_bound: float
     """Lower bound of the whole tree."""
     root_dual_bound: float
-    """Dual bound at the end of the root node; ``-inf`` while the root is open."""
+    """Dual bound at the end of the root node; while the root is open, its bound so far."""
     n_nodes: int
     """Nodes processed in this run, the focus node included."""
     n_open: int

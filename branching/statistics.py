@@ -19,6 +19,8 @@ class BrancherStatistics:
     """Nodes the policy chose to leave to SCIP's next rule (``score`` returned None)."""
     fallbacks: int = 0
     """Nodes left to SCIP's next rule because the policy failed."""
+    forgotten: int = 0
+    """Decisions, among those above, that their descendants do not see because the policy failed to remember them."""
     extraction_seconds: float = 0.0
     """Spent in writing states."""
     inference_seconds: float = 0.0

@@ -1,4 +1,4 @@
-# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, nonecheck=True
 """What branching asks of SCIP beside the LP's graph: the focus node, its ancestors, branching, strong branching, counts."""
 
 from typing import NamedTuple

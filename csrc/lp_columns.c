@@ -56,10 +56,12 @@ static void write_ecole_columns(revi_lp_graph *graph, SCIP *scip, double lp_scal
 
 static void write_extended_columns(revi_lp_graph *graph, SCIP *scip)
 {
+    /* SCIP keeps the root's solution when it leaves the root; until then it has zeros, or those of an earlier run. */
+    int at_root = scip_api.SCIPnodeGetDepth(scip_api.SCIPgetFocusNode(scip)) == 0;
     float *out = graph->variable_features;
     for (int i = 0; i < graph->n_variables; ++i) {
         SCIP_VAR *variable = graph->variables[i];
-        double root = scip_api.SCIPvarGetRootSol(variable);
+        double root = at_root ? scip_api.SCIPvarGetLPSol(variable) : scip_api.SCIPvarGetRootSol(variable);
         for (int up = 0; up < 2; ++up) {
             out[19 + up] = (float)scip_api.SCIPgetVarPseudocost(scip, variable, up);
             out[21 + up] = (float)scip_api.SCIPgetVarPseudocostCount(scip, variable, up);

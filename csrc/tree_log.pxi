@@ -280,6 +280,8 @@ cdef class TreeLog:
             MemoryError: there was no room for the tree.
             RuntimeError: SCIP's events did not make a tree.
         """
+        if self.log == NULL:
+            raise RuntimeError("the log was not made for any model")
         if self.log.failed == 2:
             raise RuntimeError("SCIP branched at a node that it never focused")
         if self.log.failed:

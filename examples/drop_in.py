@@ -13,7 +13,7 @@ from revibranch.instances import families
 def build() -> Model:
     """A combinatorial auction of 50 items and 250 bids; your own model, or ``model.readProblem(...)``, goes here."""
     model = families.get("auction").generate("50x250", seed=0).to_model()
-    # Without cuts after the root's first LP and without restarts a problem this small still has a tree.
+    # Without cuts behind the root and without restarts a problem this small still has a tree.
     model.setParams({"separating/maxrounds": 0, "presolving/maxrestarts": 0})
     return model
 

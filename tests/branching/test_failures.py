@@ -87,6 +87,28 @@ def test_an_interrupt_behind_a_branching_leaves_its_children_alone() -> None:
         assert model.getObjVal() == pytest.approx(plain.getObjVal())
 
 
+@pytest.mark.parametrize("failure", [ValueError, type("Panic", (BaseException,), {})])
+def test_what_cannot_be_remembered_is_counted_and_the_decision_stands(
+    failure: type[BaseException], caplog: pytest.LogCaptureFixture
+) -> None:
+    class Forgets(MostFractional):
+        needs_path = True
+
+        def remember(self, state: BranchState, path: Sequence[PathStep], choice: int) -> object:
+            raise failure("as planned")
+
+    plain, model = tree(0), tree(0)
+    optimize(plain)
+    brancher = attach(model, Forgets())
+    optimize(model)
+    statistics = brancher.statistics
+    assert model.getObjVal() == pytest.approx(plain.getObjVal())
+    assert statistics.forgotten == statistics.decisions > 2
+    assert statistics.fallbacks == 0
+    assert len(caplog.records) == 1
+    assert "its descendants will not see this decision" in caplog.text
+
+
 def test_a_log_that_fails_does_not_end_the_solve() -> None:
     class Raises(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pyscipopt import SCIP_EVENTTYPE, Eventhdlr, Model, quicksum
 
 from revibranch.branching._bipartite import BipartiteBuffer
+from revibranch.branching._scip import Search, TreeLog
 from revibranch.branching.brancher import attach, optimize
 from revibranch.branching.policy import PathStep
 from revibranch.branching.settings import apply_settings
@@ -149,6 +150,43 @@ def test_restarts_are_survived() -> None:
     policy = compare(model)
     assert model.getStatus() == "optimal"
     assert policy.nodes > 0
+
+
+@pytest.mark.parametrize("settings", ["clean", "default"])
+def test_the_roots_solution_is_that_of_its_own_decision_too(settings: str) -> None:
+    class Looks(MostFractional):
+        extended = True
+
+        def __init__(self) -> None:
+            self.root: dict[int, NDArray[np.floating]] = {}
+            self.later = 0
+
+        def score(self, state: BranchState, path: Sequence[PathStep]) -> NDArray[np.floating]:
+            columns = dict(zip(variable_column_names(), state.variable_features.T.copy(), strict=True))
+            if state.node.depth == 0:
+                self.root[state.node.run] = columns["solution_value"]
+            np.testing.assert_allclose(columns["root_solution_value"], self.root[state.node.run], atol=1e-6)
+            self.later += state.node.depth > 0
+            return super().score(state, path)
+
+    model = knapsack(4, 20, 3)
+    apply_settings(model, settings)
+    policy = Looks()
+    attach(model, policy, strict=True)
+    optimize(model)
+    assert policy.later > 20
+    assert all(values.any() for values in policy.root.values())
+
+
+def test_objects_that_were_never_made_for_a_model_say_so() -> None:
+    for touch in (
+        lambda: Search.__new__(Search).solving,
+        lambda: Search.__new__(Search).branch(0),
+        lambda: BipartiteBuffer.__new__(BipartiteBuffer).update(),
+        lambda: TreeLog.__new__(TreeLog).columns(),
+    ):
+        with pytest.raises((AttributeError, RuntimeError)):
+            touch()
 
 
 def test_zero_objective_and_no_incumbent() -> None:
