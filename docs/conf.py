@@ -41,7 +41,7 @@ napoleon_use_ivar = True
 napoleon_attr_annotations = False
 # The extras need not be there: what their modules hold is of no matter to a signature. Not by `autodoc_mock_imports`, which
 # ends with each import: Sphinx then comes back to a module's source, and torch would be loaded after all.
-_extras = mock(["gymnasium", "matplotlib", "psutil", "pyarrow", "ray", "tensorboardX", "torch", "torch_geometric"])
+_extras = mock(["gymnasium", "matplotlib", "pyarrow", "ray", "tensorboardX", "torch", "torch_geometric"])
 _extras.__enter__()
 
 # A name of ours that leads nowhere is an error; others' documentation is not looked up.

@@ -19,7 +19,7 @@ __all__ = ["train"]
 
 _BUDGET = 3600.0
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
-_NEEDED = {"torch": "train", "torch_geometric": "train", "tensorboardX": "train", "pyarrow": "bench", "psutil": "bench"}
+_NEEDED = {"torch": "train", "torch_geometric": "train", "tensorboardX": "train", "pyarrow": "bench"}
 """The extra that brings a module."""
 
 
