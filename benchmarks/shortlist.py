@@ -102,14 +102,14 @@ def table(rows: Sequence[RunRow]) -> str:
     for row in rows:
         groups.setdefault((row.instance.rpartition("-")[0], row.time_limit), []).append(row)
     for (kind, limit), own in groups.items():
-        count = len({row.instance for row in own})
         for name in sorted({_rule(row) for row in own} - {PSEUDOCOSTS}):
             lengths = sorted(int(row.policy.rpartition(" ")[2]) for row in own if row.policy.startswith(f"{name}, "))
             for length in dict.fromkeys(lengths):
                 pairs = [(name, metric) for metric in ("nodes", "all_lp_iterations", "seconds")]
                 pairs += [(listed(PSEUDOCOSTS, length), metric) for metric in ("nodes", "seconds")]
-                cells = [_cell(compare(own, listed(name, length), baseline, METRICS[metric])) for baseline, metric in pairs]
-                lines.append(f"| {kind}, {count}, {limit:g} s | {name} | {length} | {' | '.join(cells)} |")
+                results = [compare(own, listed(name, length), baseline, METRICS[metric]) for baseline, metric in pairs]
+                count = min(result.instances for result in results if result.metric == "seconds")
+                lines.append(f"| {kind}, {count}, {limit:g} s | {name} | {length} | {' | '.join(map(_cell, results))} |")
     return "\n".join(lines)
 
 

@@ -37,7 +37,7 @@ def judge(rows: Sequence[RunRow], policy: str, baseline: str = BASELINE) -> tupl
 
     It is to be used where no answer is wrong, no run of either failed, it solves all instances that the baseline solves, the whole 95 %
     interval of the ratio of times lies below 1, and the signed-rank test says the same: an interval of few instances promises too much.
-    Fewer than ``FEWEST`` can never pass that test.
+    Fewer than ``FEWEST`` whose times differ can never pass that test.
     """
     wrong = wrong_results(rows)
     if wrong:
@@ -56,11 +56,20 @@ def judge(rows: Sequence[RunRow], policy: str, baseline: str = BASELINE) -> tupl
     ratio += f" (95 % interval {comparison.low:.2f} to {comparison.high:.2f}, {comparison.instances} instances)"
     if lost := sorted(done[baseline] - done[policy]):
         return False, f"it does not solve {', '.join(lost)} in the time, and SCIP's default does; {ratio}"
-    if comparison.instances < FEWEST:
-        return False, f"{ratio}: fewer than {FEWEST} prove nothing"
+    if _differing(rows, policy, baseline) < FEWEST:
+        return False, f"{ratio}: fewer than {FEWEST} whose times differ prove nothing"
     if comparison.high < 1.0 and comparison.p_value is not None and comparison.p_value < _LEVEL:
         return True, ratio
     return False, f"{ratio}: no gain that is beyond doubt"
+
+
+def _differing(rows: Sequence[RunRow], policy: str, baseline: str) -> int:
+    """Instances on which the two took different times: the others say nothing in a signed-rank test."""
+    seconds: dict[str, dict[str, list[float | None]]] = {policy: {}, baseline: {}}
+    for row in rows:
+        if row.policy in seconds:
+            seconds[row.policy].setdefault(row.instance, []).append(row.solve_seconds)
+    return sum(seconds[policy].get(instance, times) != times for instance, times in seconds[baseline].items())
 
 
 def _seconds(rows: Sequence[RunRow], policy: str, baseline: str) -> Comparison:

@@ -172,7 +172,9 @@ class LearnedBrancher(Branchrule):  # type: ignore[misc]  # PySCIPOpt has no com
         self._take_policy()
         try:
             self.policy.begin(model)
-        except Exception:
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException:
             self._trusted = False
             raise
         if self._buffer.extended != self.policy.extended:  # a policy may learn what it reads from the model

@@ -243,6 +243,8 @@ class Imitation:
             raise StateError(f"training state {self.state_path} belongs to other samples than those that are there now")
         try:
             self._restore(tensors, facts)
+        except torch.OutOfMemoryError:
+            raise
         except CONTRADICTIONS as error:
             raise StateError(f"training state {self.state_path} is damaged: {described(error)}") from error
 

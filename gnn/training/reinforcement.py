@@ -38,7 +38,7 @@ _STATE_SECONDS = 120.0
 _STATE_SHARE = 0.05
 """The state is written when writing it takes less than this share of the time since, and at least every so many seconds."""
 _HOPELESS = 100
-"""Episodes in a row without any decision after which there is no point in going on."""
+"""Episodes without any decision after which there is no point in going on."""
 _SEED_EXPLORATION = 1
 """Sets these draws apart from others of the same seed and counter, as those of ``gradient_steps`` and ``sections`` are."""
 
@@ -87,7 +87,6 @@ class Reinforcement:
         self._steps = GradientSteps(recipe, self.state, lambda: self.share)
         self._seconds, self._began = seconds, monotonic()
         self._written, self._save_seconds = monotonic(), 0.0
-        self._idle = 0
 
     @property
     def share(self) -> float:
@@ -155,11 +154,9 @@ class Reinforcement:
         recorded = [(number, result.episode) for number, result in sorted(results.items()) if result.episode is not None]
         fresh = [store(number, episode, self.learner, recipe.learning) for number, episode in recorded]
         state.episodes += len(tasks)
-        decisions = sum(len(stored.episode) for stored in fresh)
-        state.decisions += decisions
-        self._idle = 0 if decisions else self._idle + len(tasks)
-        if self._idle >= _HOPELESS:
-            raise TrainingError(f"{self._idle} episodes in a row had no decision: the instances are too easy")
+        state.decisions += sum(len(stored.episode) for stored in fresh)
+        if not state.decisions and state.episodes >= _HOPELESS:
+            raise TrainingError(f"the first {state.episodes} episodes have no decision: the instances are too easy")
         at_random = not state.warm
         if at_random:
             state.fit_normalisation(fresh)

@@ -190,6 +190,8 @@ class RunState:
             self._restore(tensors, facts, out / "replay")
         except EpisodeError as error:
             raise StateError(f"training state {path} cannot be used: {error}") from error
+        except torch.OutOfMemoryError:
+            raise
         except CONTRADICTIONS as error:
             raise StateError(f"training state {path} is damaged: {described(error)}") from error
         self._tidy(out)

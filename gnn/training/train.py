@@ -108,7 +108,7 @@ def train(
     sets: dict[Purpose, SampleSet] = {}
     listing = out / "samples.json"
     # What there was time for, and which instances failed, is decided once: a resumed training must find the same samples.
-    listed: dict[Purpose, list[str]] = json.loads(listing.read_text(encoding="utf-8")) if resumes and listing.exists() else {}
+    listed = _listed(listing) if resumes else {}
     goals: dict[Purpose, int] = {"validation": recipe.samples.validation, "training": recipe.samples.training}
     for purpose, goal in goals.items():
         folder = (samples or out / "samples") / purpose
@@ -147,6 +147,23 @@ def train(
     description = _describe(recipe, text, sets, learner.best)
     save_checkpoint(checkpoint, network, description)
     return Result(checkpoint, description, learner.best)
+
+
+def _listed(path: Path) -> dict[Purpose, list[str]]:
+    """Names of the files with the samples that a run began with; nothing where it did not say.
+
+    Raises:
+        TrainingError: the file is damaged.
+    """
+    if not path.exists():
+        return {}
+    try:
+        names: dict[Purpose, list[str]] = json.loads(path.read_text(encoding="utf-8"))
+        if all(isinstance(name, str) for part in names.values() for name in part):
+            return names
+    except (ValueError, AttributeError, TypeError):
+        pass
+    raise TrainingError(f"{path} is damaged; without it the samples are collected again, those that are there are kept")
 
 
 def _found(folder: Path, names: Sequence[str], recipe: Recipe) -> SampleSet | None:

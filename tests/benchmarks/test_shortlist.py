@@ -51,9 +51,12 @@ def test_what_a_file_holds_is_not_run_again(tmp_path: Path) -> None:
 def test_another_policy_or_limit_is_another_line(tmp_path: Path) -> None:
     out = tmp_path / "rows.parquet"
     _, before = measured(out, "0-1")
-    _, after = measured(out, "0-1", "--policy", "setcover")
+    _, after = measured(out, "0", "--policy", "setcover")
     lines = [line for line in after.splitlines() if "auction-40x150" in line]
-    assert [line.split(" | ")[1] for line in lines] == ["auction", "setcover"]
+    assert [line.split(" | ")[:2] for line in lines] == [
+        ["| auction-40x150, 2, 60 s", "auction"],
+        ["| auction-40x150, 1, 60 s", "setcover"],
+    ]
     assert lines[0] in before
     _, last = measured(out, "0-1", "--time-limit", "50")
     assert lines[0] in last

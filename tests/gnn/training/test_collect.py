@@ -151,7 +151,13 @@ def test_an_instance_that_failed_once_does_not_keep_a_training_from_going_on(tmp
         patch.setattr(module, "_solve", failing)
         with pytest.raises(Interrupted):
             train(recipe, "", tmp_path / "run", Silent(stop=True, timed=False), workers=0)
-    listed = json.loads((tmp_path / "run" / "samples.json").read_text())
+    whole = (tmp_path / "run" / "samples.json").read_text()
+    for damaged in ("", "[]", '{"training": 3}', '{"training": [3]}'):
+        (tmp_path / "run" / "samples.json").write_text(damaged)
+        with pytest.raises(TrainingError, match=r"samples\.json is damaged"):
+            train(recipe, "", tmp_path / "run", Silent(stop=False, timed=False), workers=0, resume=True)
+    (tmp_path / "run" / "samples.json").write_text(whole)
+    listed = json.loads(whole)
     lost = tmp_path / "run" / "samples" / "training" / listed["training"][0]
     content = lost.read_bytes()
     lost.unlink()

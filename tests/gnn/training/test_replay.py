@@ -90,7 +90,7 @@ def rates(episodes: list[list[int]]) -> np.ndarray:
         replay.add(stored(number, lengths))
     random = np.random.default_rng(0)
     drawn = np.zeros(len(episodes))
-    for _ in range(1500):
+    for _ in range(10_000):
         for draw in replay.draw(random, 32):
             drawn[draw.stored.number] += len(draw.units)
     return drawn / [len(lengths) for lengths in episodes]
@@ -108,4 +108,4 @@ def test_units_of_all_episodes_are_drawn_about_alike(seed: int) -> None:
     episodes = [generator.integers(1, 11, size=int(count)).tolist() for count in np.ceil(generator.exponential(12, size=120))]
     found, counts = rates(episodes), np.array([len(lengths) for lengths in episodes])
     small, large = (np.average(found[chosen], weights=counts[chosen]) for chosen in (counts <= 6, counts >= 20))
-    assert small / large == pytest.approx(1.0, abs=0.2)
+    assert small / large == pytest.approx(1.0, abs=0.15)  # 1.3 where what a batch has no room for is forgotten
