@@ -51,6 +51,7 @@ def run(
     time_limit: float = math.inf,
     threads: int = 1,
     on_progress: Callable[[Progress], None] | None = None,
+    on_end: Callable[[Model], None] | None = None,
     instance: str | None = None,
     family: str | None = None,
     label: str | None = None,
@@ -67,6 +68,7 @@ def run(
         time_limit: SCIP's limit on the solving time, in CPU seconds.
         threads: threads of a network that is loaded here.
         on_progress: called about ten times a second while SCIP solves. It must not raise.
+        on_end: called with the model when the solve has ended; the model is freed soon after.
         instance: name for the row; by default the file's, or the model's.
         family: the instance's family, for the row.
         label: the policy's name for the row; by default ``policy`` as text, or the class of a policy object.
@@ -105,6 +107,9 @@ def run(
         optimize(model)
     finally:
         recorder.stop()
+    wall_seconds = time.perf_counter() - began
+    if on_end is not None:
+        on_end(model)
     if brancher is not None and brancher.error is not None:
         # Its traceback leads to this very frame, which holds the model, which holds the brancher: a circle through SCIP
         # that Python cannot collect.
@@ -118,7 +123,7 @@ def run(
         policy=label,
         settings=settings,
         time_limit=time_limit,
-        wall_seconds=time.perf_counter() - began,
+        wall_seconds=wall_seconds,
         first_solution_seconds=recorder.first_solution_seconds,
     )
 

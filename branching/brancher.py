@@ -268,7 +268,8 @@ def attach(model: Model, policy: Policy, *, priority: int = TOP_PRIORITY, strict
     Args:
         model: a model that is not being solved. It is held weakly.
         policy: who scores the candidates.
-        priority: SCIP's priority of the rule; the rules of lower priority take over where the policy fails.
+        priority: SCIP's priority of the rule; the rules of lower priority take over where the policy fails. Of several in one model with
+            the same priority the last one decides.
         strict: ``optimize`` raises the policy's first exception after the solve.
 
     Raises:
@@ -286,6 +287,10 @@ def attach(model: Model, policy: Policy, *, priority: int = TOP_PRIORITY, strict
     brancher = LearnedBrancher(model, policy, strict=strict)
     others: Sequence[LearnedBrancher] = _branchers.setdefault(model, [])
     name = "revibranch" if not others else f"revibranch{len(others) + 1}"
+    for number in range(1, len(others) + 1):  # SCIP would ask the first one for ever
+        parameter = f"branching/revibranch{number if number > 1 else ''}/priority"
+        if model.getParam(parameter) == priority:
+            model.setParam(parameter, max(priority - 1, -TOP_PRIORITY))
     model.includeBranchrule(brancher, name, "learned branching on revived trajectories", priority=priority, maxdepth=-1, maxbounddist=1.0)
     # PySCIPOpt sets this reference and never drops it; with it the model would never be freed.
     brancher.model = None

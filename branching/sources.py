@@ -39,7 +39,7 @@ class Turns:
             too, and cannot go back.
 
     Raises:
-        ValueError: there are no instances.
+        ValueError: there are no instances, or one is neither a source nor a function.
         TypeError: it is no iterable.
     """
 
@@ -48,6 +48,8 @@ class Turns:
         self._instances: Sequence[Instance | Model] = () if self._stream is not None else tuple(instances)
         if self._stream is None and not self._instances:
             raise ValueError("there are no instances")
+        for place, instance in enumerate(self._instances):
+            _check_kind(instance, place)
         self._next = 0
 
     def rewind(self) -> None:
@@ -100,15 +102,21 @@ def place_among(value: object, n: int, what: str) -> int:
     return place
 
 
+def _check_kind(instance: object, place: int) -> None:
+    if not (isinstance(instance, (Model, Source)) or callable(instance)):
+        raise ValueError(
+            f"instance {place} is neither a source nor a function: {instance!r}; revibranch.instances.files.resolve makes sources of files"
+        )
+
+
 def _load(instance: Instance | Model, place: int) -> tuple[Model, str]:
+    _check_kind(instance, place)
     if isinstance(instance, Model):
         model, name = instance, instance.getProbName() or f"instance {place}"
     elif isinstance(instance, Source):
         model, name = instance.load(), instance.name
-    elif callable(instance):
-        model, name = instance(), f"instance {place}"
     else:
-        raise ValueError(f"instance {place} is neither a source nor a function: {instance!r}")
+        model, name = instance(), f"instance {place}"
     if not isinstance(model, Model):
         raise ValueError(f"{name} gave {type(model).__name__}, no PySCIPOpt model")
     if model.getStage() != SCIP_STAGE.PROBLEM:

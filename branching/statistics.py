@@ -32,14 +32,14 @@ class BrancherStatistics:
 
     @property
     def policy(self) -> dict[str, float | str]:
-        """What the policy says of the last solve (``Policy.report``): what ``auto`` chose and why, what the guard did."""
-        return dict(self.reporter())
+        """What the policy says of the last solve (``Policy.report``), such as what ``auto`` chose and why; nothing where it fails."""
+        with suppress(Exception):
+            return dict(self.reporter())
+        return {}
 
     def settle(self) -> None:
         """Keep what the policy says now: it goes on to another model's solve, which what it fails to say shall not spoil."""
-        report: dict[str, float | str] = {}
-        with suppress(Exception):
-            report = self.policy
+        report = self.policy
         self.reporter = lambda: report
 
     @property

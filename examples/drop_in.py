@@ -26,7 +26,7 @@ def main() -> dict[str, float | str]:
 
     print(f"{model.getStatus()}: {model.getObjVal():g} in {model.getNTotalNodes()} nodes")
     for name, value in brancher.statistics.as_dict().items():
-        print(f"  {name:<20}{value if isinstance(value, str) else format(value, '.4g')}")
+        print(f"  {name:<24}{value if isinstance(value, str) else format(value, '.4g')}")
     return {"objective": model.getObjVal()} | brancher.statistics.as_dict()
 
 

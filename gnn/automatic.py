@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from copy import copy
 from typing import TYPE_CHECKING
 
 from ..branching.policy import Policy, PolicyWrapper
@@ -48,7 +49,7 @@ def _of(family: str, families: Mapping[str, str | None]) -> str | None:
 class AutoPolicy(PolicyWrapper):
     """Looks at each model once, before its first branching, and asks the policy that fits (``recognition``, ``choose``).
 
-    It follows one solve at a time: models whose solves overlap need one each, as ``include(model, "auto")`` makes them.
+    It follows one solve at a time: models whose solves overlap need one each, as ``include`` makes them.
 
     Args:
         families: name of every policy and the family that it was trained on.
@@ -64,6 +65,12 @@ class AutoPolicy(PolicyWrapper):
         self._loaded: dict[str, Policy] = {}
         self._facts = ""
         super().__init__(self._choose(None))
+
+    def fresh(self) -> AutoPolicy:
+        """Another one, for a model of its own, whose solve may overlap; what is loaded is shared."""
+        other = copy(self)
+        other._facts = ""
+        return other
 
     def begin(self, model: Model) -> None:
         """Look at the model and choose."""

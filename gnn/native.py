@@ -150,6 +150,9 @@ class NativePolicy(Policy):
         self._local = threading.local()
         self._network()
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return NativePolicy, (self.config, self._tensors)
+
     def begin(self, model: Model) -> None:
         """Nothing is kept from solve to solve."""
 

@@ -10,6 +10,7 @@ from ..branching.guard import GuardedPolicy
 from ..branching.policy import Policy, check_policy
 from ..branching.settings import TOP_PRIORITY
 from ..branching.shortlist import ShortlistPolicy
+from .automatic import AutoPolicy
 from .devices import Device
 
 if TYPE_CHECKING:
@@ -35,7 +36,8 @@ def include(
 ) -> LearnedBrancher:
     """Let a learned policy choose the branching variables of a model.
 
-    Call it before ``model.optimize()``. Where the policy fails, SCIP's default rule takes the node and the solve goes on.
+    Call it before ``model.optimize()``. Where the policy fails, SCIP's default rule takes the node and the solve goes on. Copies of the
+    model, those of ``solveConcurrent`` among them, do not have the rule.
 
     Args:
         model: a PySCIPOpt model, its problem built or read.
@@ -46,7 +48,8 @@ def include(
             are cheap, or a tree that must fit into memory.
         guard: leave the nodes to SCIP's next rule while the policy gains less in the dual bound than SCIP's pseudocosts promise
             (:class:`~revibranch.branching.guard.GuardedPolicy`).
-        priority: priority among SCIP's branching rules; the highest unless told otherwise.
+        priority: priority among SCIP's branching rules; the highest unless told otherwise. Of several policies that are included into
+            one model with the same priority the last one decides.
         strict: keep the first exception of the policy; ``revibranch.optimize(model)`` raises it after the solve.
         device: where a policy that is named runs: ``cpu``, ``cuda``, or ``auto`` for the GPU where there is one and the model's
             graph is large enough (:func:`~revibranch.load_policy`).
@@ -59,13 +62,16 @@ def include(
         TypeError: no policy.
         ValueError: no such policy, mode or device, or weights that cannot be used.
         RuntimeError: the model is being solved, or was and is not freed of its transformed problem.
-        OSError: the weights cannot be read.
+        CheckpointError: a ValueError: the weights cannot be read, or do not fit this version.
+        ImportError: the network needs torch (a width that the native module cannot run), which is not installed.
     """
     if isinstance(policy, (str, Path)):
         from .policy import load_policy  # only now: a policy object needs no checkpoint reader
 
         policy = load_policy(str(policy), device=device, threads=threads)
     check_policy(policy)
+    if isinstance(policy, AutoPolicy):
+        policy = policy.fresh()
     return attach(model, equip(policy, mode=mode, guard=guard), priority=priority, strict=strict)
 
 

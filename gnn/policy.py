@@ -42,7 +42,7 @@ def load_policy(spec: str | os.PathLike[str], *, device: Device = "auto", thread
         raise ValueError(f"unknown device {device!r}; known are {', '.join(DEVICES)}")
     if spec == "auto":
         families = {name: read_header(pretrained_path(name)).description.family for name in pretrained_names()}
-        return AutoPolicy(families, lambda name: load_policy(name, device=device, threads=threads))
+        return AutoPolicy(families, partial(load_policy, device=device, threads=threads))
     path = _resolve(spec)
     header, tensors = read_checkpoint(path)
     cpu = NativePolicy(header.config, tensors) if fits(header.config) else _torch_policy(header, tensors, "cpu", threads)
@@ -66,6 +66,9 @@ def _resolve(spec: str | os.PathLike[str]) -> Path:
     if spec in names:
         return pretrained_path(str(spec))
     path = Path(spec)
-    if path.suffix == ".safetensors" or path.exists():
+    if os.fspath(spec) and (path.suffix == ".safetensors" or path.exists()):
         return path
-    raise ValueError(f"unknown policy {str(spec)!r}; known are {', '.join(['auto', *names])}, or give a checkpoint file (*.safetensors)")
+    raise ValueError(
+        f"unknown policy {str(spec)!r}; known are {', '.join(['auto', *names])}, or give a checkpoint file (*.safetensors). On command "
+        "lines +guard and +nodes may follow, in Python guard= and mode= say it"
+    )

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .branching._bipartite import BipartiteBuffer
     from .branching.brancher import LearnedBrancher, optimize
-    from .branching.policy import Policy
+    from .branching.policy import Policy, PolicyError
     from .branching.state import BranchState
+    from .gnn.description import CheckpointError
     from .gnn.plugin import include
     from .gnn.policy import load_policy
 
@@ -25,8 +26,10 @@ if TYPE_CHECKING:
 __all__ = [
     "BipartiteBuffer",
     "BranchState",
+    "CheckpointError",
     "LearnedBrancher",
     "Policy",
+    "PolicyError",
     "__version__",
     "include",
     "load_policy",
@@ -36,8 +39,10 @@ __all__ = [
 _HOMES = {
     "BipartiteBuffer": ".branching._bipartite",
     "BranchState": ".branching.state",
+    "CheckpointError": ".gnn.description",
     "LearnedBrancher": ".branching.brancher",
     "Policy": ".branching.policy",
+    "PolicyError": ".branching.policy",
     "include": ".gnn.plugin",
     "load_policy": ".gnn.policy",
     "optimize": ".branching.brancher",

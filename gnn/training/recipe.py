@@ -109,11 +109,15 @@ def _tuples(value: Any) -> Any:
     return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
-def _complaint(error: ValidationError, model: type[BaseModel]) -> str:
+def _complaint(error: ValidationError, model: type[Recipe] | type[ReinforcementRecipe]) -> str:
     problem = error.errors(include_url=False)[0]
     if problem["type"] != "extra_forbidden":
         return first_complaint(error)
     where = ".".join(str(part) for part in problem["loc"])
+    kinds: dict[type[BaseModel], str] = {Recipe: "imitation", ReinforcementRecipe: "reinforcement"}
+    for other, kind in kinds.items():
+        if where in other.model_fields:
+            return f"{where!r} belongs into recipes of {kind}, and this is one of {kinds[model]} (by its learner)"
     known = list(_model_at(model, problem["loc"][:-1]).model_fields)
     near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1, cutoff=0.0)
     return f"unknown key {where!r}; did you mean {near[0]!r}? (known here: {', '.join(known)})"

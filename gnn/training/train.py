@@ -118,7 +118,8 @@ def train(
             seconds = None if budget is None else budget.training if purpose == "training" else budget.validation
             shards = collect(recipe, folder, purpose, workers=workers, seconds=seconds, on_report=observer.collected)
             if not shards:
-                raise TrainingError(f"the {purpose} instances gave no sample: they need too little branching")
+                why = "they need too little branching" if seconds is None else f"{seconds:.0f} s were too few, or they need no branching"
+                raise TrainingError(f"the {purpose} instances gave no sample: {why}")
             found = _found(folder, listed.setdefault(purpose, [shard.name for shard in shards]), recipe)
         if found is None:
             raise TrainingError(f"{folder} lacks samples that the training began with, and they could not be collected again")

@@ -7,8 +7,9 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich import box
@@ -21,13 +22,16 @@ from ..benchmarks.agreement import disagreements
 from ..benchmarks.checksums import file_checksum, policy_checksum
 from ..benchmarks.rows import RunRow
 from ..benchmarks.run import LARGEST_SEED, Progress, load, run
-from ..branching.files import json_value
+from ..branching.files import json_value, write_atomically
 from ..branching.settings import SETTINGS
 from ..gnn.devices import DEVICES, Device
 from ..gnn.plugin import MODES, Mode
 from ..instances.native_output import stdout_to_stderr
 from ..instances.reading import read_model
 from . import EXIT_FAILURE, EXIT_INTERRUPTED, wrong_input
+
+if TYPE_CHECKING:
+    from pyscipopt import Model
 
 __all__ = ["solve"]
 
@@ -73,6 +77,11 @@ def _positive(_context: click.Context, parameter: click.Parameter, value: float)
 )
 @click.option("--seed", type=click.IntRange(0, LARGEST_SEED), default=0, show_default=True, help="Shift of SCIP's random seeds.")
 @click.option("--time-limit", type=float, default=math.inf, metavar="SECONDS", callback=_positive, help="CPU seconds for each solve.")
+@click.option(
+    "--solution",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write the best solution of --policy into this file.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_context
 def solve(
@@ -86,6 +95,7 @@ def solve(
     device: Device,
     seed: int,
     time_limit: float,
+    solution: Path | None,
     as_json: bool,
 ) -> None:
     """Solve FILE (.mps, .lp or .cip, also gzipped) with a policy as SCIP's branching rule.
@@ -106,9 +116,12 @@ def solve(
             read_model(file)  # a damaged file is to be noticed before torch is loaded
             problem, weights = file_checksum(file), [policy_checksum(name) for name in names]
             policies = [load(name, mode=mode, guard=guard, device=device) for name in names]
+            if solution is not None:
+                write_atomically(solution, b"")  # a place where nothing can be written is to be noticed before the solve
         for name, loaded, checksum in zip(names, policies, weights, strict=True):
+            keep = partial(_write_solution, solution) if solution is not None and name == policy else None
             with _progress(f"{file.name}  {name}") as show:
-                row = run(file, loaded, settings=settings, seed=seed, time_limit=time_limit, on_progress=show, label=name)
+                row = run(file, loaded, settings=settings, seed=seed, time_limit=time_limit, on_progress=show, on_end=keep, label=name)
             rows.append(replace(row, instance_sha256=problem, policy_sha256=checksum))
             if rows[-1].status == "userinterrupt":
                 break
@@ -124,6 +137,15 @@ def solve(
         context.exit(EXIT_INTERRUPTED)
     if contradictions:
         context.exit(EXIT_FAILURE)
+
+
+def _write_solution(path: Path, model: Model) -> None:
+    """The best solution in SCIP's format, in the variables of the problem's file; no file where there is none."""
+    if model.getNSols():
+        model.writeBestSol(str(path), write_zeros=True)
+    else:
+        path.unlink()
+        click.echo(f"revibranch: there is no solution to write to {path}", err=True)
 
 
 @contextmanager

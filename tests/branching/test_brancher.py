@@ -209,6 +209,39 @@ def test_a_second_solve_of_the_same_model_begins_afresh() -> None:
         assert [step.depth for step in path] == list(range(depth))
 
 
+def test_of_several_policies_in_a_model_the_last_one_decides_and_the_one_before_takes_what_it_leaves() -> None:
+    class Passes(MostFractional):
+        def score(self, state: BranchState, path: Sequence[PathStep]) -> NDArray[np.floating] | None:
+            return None if state.node.depth % 2 else super().score(state, path)
+
+    model = tree()
+    first = attach(model, MostFractional())
+    optimize(model)
+    before = first.statistics.decisions
+    model.freeTransform()
+    last = attach(model, Passes())
+    optimize(model)
+    assert before > 5
+    assert last.statistics.decisions > 0
+    assert last.statistics.passes == first.statistics.decisions - before > 0
+    model.freeTransform()
+    lower = attach(model, MostFractional(), priority=5)  # asked for: below the others
+    optimize(model)
+    assert lower.statistics.decisions == 0
+
+
+def test_statistics_survive_a_report_that_fails() -> None:
+    class Silent(MostFractional):
+        def report(self) -> dict[str, float | str]:
+            raise RuntimeError("nothing to say")
+
+    model = tree()
+    brancher = attach(model, Silent())
+    optimize(model)
+    assert brancher.statistics.policy == {}
+    assert brancher.statistics.as_dict()["decisions"] == brancher.statistics.decisions > 0
+
+
 def test_a_failure_does_not_keep_the_model_alive() -> None:
     class Fails(MostFractional):
         def begin(self, model: Model) -> None:

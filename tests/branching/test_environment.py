@@ -232,9 +232,13 @@ def test_iterators_end() -> None:
 def test_wrong_instances_are_told() -> None:
     used = small()
     used.optimize()
-    for wrong, message in ((lambda: used, "solve has begun"), (lambda: 3, "gave int"), (3, "neither a source nor a function")):
+    for wrong, message in ((lambda: used, "solve has begun"), (lambda: 3, "gave int")):
         with BranchingEnv([wrong]) as environment, pytest.raises(ValueError, match=message):
             environment.reset()
+    with pytest.raises(ValueError, match=r"instance 1 is neither a source nor a function: 'a\.mps'"):
+        BranchingEnv([small, "a.mps"])  # type: ignore[list-item]
+    with BranchingEnv(iter([3])) as environment, pytest.raises(ValueError, match="neither a source nor a function"):  # type: ignore[arg-type]
+        environment.reset()
     with pytest.raises(ValueError, match="no instances"):
         BranchingEnv([])
     for options in ({"settings": "dirty"}, {"time_limit": 0}, {"node_limit": -1}, {"tries": 0}):

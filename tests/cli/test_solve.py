@@ -57,6 +57,35 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+# ---- the solution ----------------------------------------------------------------------------------------------------
+
+
+def test_the_solution_can_be_read_back(tmp_path: Path, capfd: Capture) -> None:
+    path = tmp_path / "lseu.sol"
+    assert main(["solve", str(LSEU), "--policy", "scip:default", "--against", "scip:random", "--solution", str(path)]) == 0
+    model = Model()
+    model.hideOutput()
+    model.readProblem(str(LSEU))
+    solution = model.readSolFile(str(path))
+    assert model.getSolObjVal(solution) == pytest.approx(1120)
+    assert model.addSol(solution)
+    assert capfd.readouterr().err == ""
+
+
+def test_a_solution_that_is_not_there_or_cannot_be_written_is_said(tmp_path: Path, capfd: Capture) -> None:
+    infeasible = tmp_path / "no.lp"
+    infeasible.write_text("minimize\n obj: x\nsubject to\n c: x >= 2\nbounds\n 0 <= x <= 1\ngeneral\n x\nend\n")
+    path = tmp_path / "no.sol"
+    assert main(["solve", str(infeasible), "--policy", "scip:default", "--solution", str(path)]) == 0
+    assert "there is no solution to write" in capfd.readouterr().err
+    assert not path.exists()
+    path.write_text("kept")
+    assert main(["solve", str(tmp_path / "nowhere.mps"), "--solution", str(path)]) == 2
+    assert path.read_text() == "kept"
+    assert main(["solve", str(LSEU), "--solution", str(tmp_path / "nowhere" / "a.sol")]) == 2
+    assert len(capfd.readouterr().err.strip().splitlines()) == 2
+
+
 # ---- what is said ----------------------------------------------------------------------------------------------------
 
 

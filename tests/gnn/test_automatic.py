@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from pyscipopt import SCIP_EVENTTYPE, Eventhdlr
 
 import revibranch
 from revibranch.branching.policy import PathStep
@@ -109,3 +110,33 @@ def test_shipped_policies_are_chosen_and_watched() -> None:
     assert str(facts["auto_policy"]).startswith("setcover")
     assert facts["auto_reason"] == "the model looks like setcover"
     assert facts["guard_handovers"] == 0
+
+
+class Between(Eventhdlr):  # type: ignore[misc]
+    """Does something once, at the third node."""
+
+    def __init__(self, action: Callable[[], object]) -> None:
+        self.action, self.nodes = action, 0
+
+    def eventinitsol(self) -> None:
+        self.model.catchEvent(SCIP_EVENTTYPE.NODEFOCUSED, self)
+
+    def eventexec(self, event: object) -> None:
+        self.nodes += 1
+        if self.nodes == 3:
+            self.action()
+
+
+def test_models_whose_solves_overlap_have_one_each() -> None:
+    shared = revibranch.load_policy("auto", device="cpu")
+    models = {name: families.get(name).generate(size, seed=1).to_model() for name, size in (("setcover", "100x200"), ("auction", "50x250"))}
+    for model in models.values():
+        apply_settings(model, "clean")
+    branchers = {name: revibranch.include(model, shared) for name, model in models.items()}
+    outer, inner = models.values()
+    outer.includeEventhdlr(Between(inner.optimize), "between", "")
+    outer.optimize()
+    for name, brancher in branchers.items():
+        assert models[name].getStatus() == "optimal"
+        assert brancher.statistics.decisions > 2
+        assert brancher.statistics.policy["auto_policy"] == name

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import gc
 import os
+import pickle
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,7 @@ from revibranch.gnn.config import NetworkConfig
 from revibranch.gnn.description import read_checkpoint
 from revibranch.gnn.native import NativePolicy, fits
 from revibranch.gnn.network import BranchingNetwork
+from revibranch.gnn.policy import load_policy
 from revibranch.gnn.pretrained import pretrained_path
 from revibranch.gnn.torch_policy import NetworkPolicy
 
@@ -145,6 +148,14 @@ def test_remember_without_a_matching_score_computes_anew() -> None:
     expected = native.remember(graphs[0], (), 0)
     native.score(graphs[1], ())
     np.testing.assert_array_equal(native.remember(graphs[0], (), 0), expected)
+
+
+def test_a_policy_can_be_pickled_and_copied() -> None:
+    state = random_state(3)
+    for name in ("auction", "auto"):
+        policy = load_policy(name, device="cpu")
+        for other in (pickle.loads(pickle.dumps(policy)), deepcopy(policy)):
+            np.testing.assert_array_equal(other.score(state, ()), policy.score(state, ()))
 
 
 def test_threads_share_a_policy() -> None:

@@ -37,6 +37,15 @@ def test_an_unknown_key_names_its_nearest(tmp_path: Path, override: str, unknown
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("learner", "key", "said"),
+    [("imitation", "rollout.decisions=5", "recipes of reinforcement"), ("tmdp", "optimiser.epochs=5", "recipes of imitation")],
+)
+def test_a_section_of_the_other_kind_of_recipe_is_said_to_be_one(tmp_path: Path, learner: str, key: str, said: str) -> None:
+    with pytest.raises(RecipeError, match=f"'{key.partition('.')[0]}' belongs into {said}"):
+        load_recipe(write(tmp_path, MINIMAL), [f"learner={learner}", key])
+
+
 def test_overrides_take_toml_values_and_bare_words(tmp_path: Path) -> None:
     overrides = [
         "optimiser.learning_rate=5e-4",
