@@ -31,7 +31,10 @@ from .rows import RunRow
 if TYPE_CHECKING:
     from ..branching.brancher import LearnedBrancher
 
-__all__ = ["LARGEST_SEED", "Progress", "Source", "error_row", "load", "run", "scip_rule"]
+__all__ = ["LARGEST_SEED", "WITHOUT_OPTIMUM", "Progress", "Source", "error_row", "load", "run", "scip_rule"]
+
+WITHOUT_OPTIMUM = ("infeasible", "unbounded", "inforunbd")
+"""SCIP's statuses with which the solution that it holds is no answer."""
 
 Source = str | Path | Callable[[], Model]
 """A problem file, or a function that builds a new model."""
@@ -189,7 +192,7 @@ def _measured(
     counts = _scip.search_counts(model)
     statistics = brancher.statistics if brancher is not None else None
     # SCIP's solution of an unbounded problem is any point, and its gap of a problem without an optimum is 0.
-    has_optimum = status not in ("infeasible", "unbounded", "inforunbd")
+    has_optimum = status not in WITHOUT_OPTIMUM
     return RunRow(
         instance=instance,
         family=family,

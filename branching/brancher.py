@@ -269,7 +269,7 @@ def attach(model: Model, policy: Policy, *, priority: int = TOP_PRIORITY, strict
         model: a model that is not being solved. It is held weakly.
         policy: who scores the candidates.
         priority: SCIP's priority of the rule; the rules of lower priority take over where the policy fails. Of several in one model with
-            the same priority the last one decides.
+            the same priority the last one decides; those before it move down by one each, until SCIP's parameters are reset.
         strict: ``optimize`` raises the policy's first exception after the solve.
 
     Raises:
@@ -287,16 +287,24 @@ def attach(model: Model, policy: Policy, *, priority: int = TOP_PRIORITY, strict
     brancher = LearnedBrancher(model, policy, strict=strict)
     others: Sequence[LearnedBrancher] = _branchers.setdefault(model, [])
     name = "revibranch" if not others else f"revibranch{len(others) + 1}"
-    for number in range(1, len(others) + 1):  # SCIP would ask the first one for ever
-        parameter = f"branching/revibranch{number if number > 1 else ''}/priority"
-        if model.getParam(parameter) == priority:
-            model.setParam(parameter, max(priority - 1, -TOP_PRIORITY))
+    _make_way(model, len(others), priority)
     model.includeBranchrule(brancher, name, "learned branching on revived trajectories", priority=priority, maxdepth=-1, maxbounddist=1.0)
     # PySCIPOpt sets this reference and never drops it; with it the model would never be freed.
     brancher.model = None
     _in_use.add(brancher)
     _branchers[model].append(brancher)
     return brancher
+
+
+def _make_way(model: Model, count: int, priority: int) -> None:
+    """Move so many branchers down that one of this priority comes before those that have it: of equals SCIP asks the first for ever."""
+    names = [f"branching/revibranch{number if number > 1 else ''}/priority" for number in range(1, count + 1)]
+    below = sorted((-model.getParam(name), name) for name in names if model.getParam(name) <= priority)
+    for negative, name in below:
+        if -negative < priority:
+            break
+        priority = max(priority - 1, -TOP_PRIORITY)
+        model.setParam(name, priority)
 
 
 def optimize(model: Model) -> None:

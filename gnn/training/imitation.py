@@ -243,7 +243,7 @@ class Imitation:
             raise StateError(f"training state {self.state_path} belongs to other samples than those that are there now")
         try:
             self._restore(tensors, facts)
-        except torch.OutOfMemoryError:
+        except torch.cuda.OutOfMemoryError:
             raise
         except CONTRADICTIONS as error:
             raise StateError(f"training state {self.state_path} is damaged: {described(error)}") from error

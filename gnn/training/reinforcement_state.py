@@ -190,7 +190,7 @@ class RunState:
             self._restore(tensors, facts, out / "replay")
         except EpisodeError as error:
             raise StateError(f"training state {path} cannot be used: {error}") from error
-        except torch.OutOfMemoryError:
+        except torch.cuda.OutOfMemoryError:
             raise
         except CONTRADICTIONS as error:
             raise StateError(f"training state {path} is damaged: {described(error)}") from error

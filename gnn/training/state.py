@@ -22,7 +22,7 @@ _KEY = "revibranch-training"
 _FORMAT = 1
 _ABSENT = object()
 CONTRADICTIONS = (LookupError, TypeError, ValueError, AttributeError, RuntimeError)
-"""What reading a state raises whose file is whole and whose content is not; ``torch.OutOfMemoryError`` is one by type alone."""
+"""What reading a state raises whose file is whole and whose content is not; ``torch.cuda.OutOfMemoryError`` is one by type alone."""
 _SHOWN = 40
 """Longest value that a message shows."""
 

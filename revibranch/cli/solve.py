@@ -7,9 +7,8 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 from rich import box
@@ -20,18 +19,17 @@ from rich.text import Text
 
 from ..benchmarks.agreement import disagreements
 from ..benchmarks.checksums import file_checksum, policy_checksum
+from ..benchmarks.policies import split_policy
 from ..benchmarks.rows import RunRow
-from ..benchmarks.run import LARGEST_SEED, Progress, load, run
-from ..branching.files import json_value, write_atomically
+from ..benchmarks.run import LARGEST_SEED, WITHOUT_OPTIMUM, Progress, load, run
+from ..branching.files import json_value
 from ..branching.settings import SETTINGS
 from ..gnn.devices import DEVICES, Device
 from ..gnn.plugin import MODES, Mode
 from ..instances.native_output import stdout_to_stderr
 from ..instances.reading import read_model
 from . import EXIT_FAILURE, EXIT_INTERRUPTED, wrong_input
-
-if TYPE_CHECKING:
-    from pyscipopt import Model
+from .solution import SolutionFile
 
 __all__ = ["solve"]
 
@@ -80,7 +78,7 @@ def _positive(_context: click.Context, parameter: click.Parameter, value: float)
 @click.option(
     "--solution",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Write the best solution of --policy into this file.",
+    help="Write the best solution of --policy into this file; without one it stays as it is, and the exit code is 1.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_context
@@ -116,10 +114,9 @@ def solve(
             read_model(file)  # a damaged file is to be noticed before torch is loaded
             problem, weights = file_checksum(file), [policy_checksum(name) for name in names]
             policies = [load(name, mode=mode, guard=guard, device=device) for name in names]
-            if solution is not None:
-                write_atomically(solution, b"")  # a place where nothing can be written is to be noticed before the solve
+            goal = None if solution is None else SolutionFile(solution, file, *(split_policy(name)[0] for name in names))
         for name, loaded, checksum in zip(names, policies, weights, strict=True):
-            keep = partial(_write_solution, solution) if solution is not None and name == policy else None
+            keep = goal.keep if goal is not None and name == policy else None
             with _progress(f"{file.name}  {name}") as show:
                 row = run(file, loaded, settings=settings, seed=seed, time_limit=time_limit, on_progress=show, on_end=keep, label=name)
             rows.append(replace(row, instance_sha256=problem, policy_sha256=checksum))
@@ -133,19 +130,12 @@ def solve(
         _print_result(file, rows)
     for sentence in contradictions:
         click.echo(f"revibranch: WRONG RESULT: {sentence}", err=True)
+    if goal is not None and goal.complaint:
+        click.echo(f"revibranch: {goal.complaint}", err=True)
     if rows[-1].status == "userinterrupt":
         context.exit(EXIT_INTERRUPTED)
-    if contradictions:
+    if contradictions or (goal is not None and goal.complaint):
         context.exit(EXIT_FAILURE)
-
-
-def _write_solution(path: Path, model: Model) -> None:
-    """The best solution in SCIP's format, in the variables of the problem's file; no file where there is none."""
-    if model.getNSols():
-        model.writeBestSol(str(path), write_zeros=True)
-    else:
-        path.unlink()
-        click.echo(f"revibranch: there is no solution to write to {path}", err=True)
 
 
 @contextmanager
@@ -207,7 +197,7 @@ def _outcome(row: RunRow) -> str:
 def _remark(row: RunRow) -> str:
     """What the counts alone do not say."""
     remarks = []
-    if row.status in ("optimal", "infeasible", "unbounded", "inforunbd"):
+    if row.status in ("optimal", *WITHOUT_OPTIMUM):
         if row.nodes == 0:
             remarks.append("solved in presolving, no tree was searched")
         elif row.nodes == 1:
@@ -222,7 +212,7 @@ def _remark(row: RunRow) -> str:
 def _facts(row: RunRow) -> Iterator[tuple[str, str]]:
     yield "rule", row.policy
     yield "objective", _objective(row)
-    if row.status not in ("optimal", "infeasible", "unbounded", "inforunbd"):
+    if row.status not in ("optimal", *WITHOUT_OPTIMUM):
         yield "bound", _bound(row.dual_bound)
         yield "gap", f"{100 * row.gap:.2f} %" if row.gap is not None and math.isfinite(row.gap) else "none"
     yield "nodes", _count(row.nodes)

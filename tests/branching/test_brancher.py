@@ -18,7 +18,7 @@ from pyscipopt import Model
 from revibranch.branching.brancher import attach, optimize
 from revibranch.branching.path import PathMemory
 from revibranch.branching.policy import PathStep, Policy, best_candidate
-from revibranch.branching.settings import apply_settings
+from revibranch.branching.settings import TOP_PRIORITY, apply_settings
 from revibranch.branching.state import BranchState
 
 from .models import INSTANCES, knapsack, read
@@ -225,9 +225,39 @@ def test_of_several_policies_in_a_model_the_last_one_decides_and_the_one_before_
     assert last.statistics.decisions > 0
     assert last.statistics.passes == first.statistics.decisions - before > 0
     model.freeTransform()
+    newest = attach(model, Passes())
+    before = (first.statistics.decisions, last.statistics.decisions)
+    optimize(model)
+    # The second one has nothing to say at the levels that the newest one leaves, so the first takes them.
+    assert newest.statistics.decisions > 0
+    assert last.statistics.passes > newest.statistics.passes > 0
+    assert last.statistics.decisions == before[1]
+    assert first.statistics.decisions > before[0]
+    model.freeTransform()
     lower = attach(model, MostFractional(), priority=5)  # asked for: below the others
     optimize(model)
     assert lower.statistics.decisions == 0
+
+
+@pytest.mark.parametrize(
+    ("there", "new", "expected"),
+    [
+        ([7, 7], 7, [6, 5]),  # of equals SCIP asks the first
+        ([8, 7], 8, [7, 6]),
+        ([8, 5], 8, [7, 5]),
+        ([9, 5], 8, [9, 5]),
+        ([-TOP_PRIORITY], -TOP_PRIORITY, [-TOP_PRIORITY]),
+    ],
+)
+def test_priorities_of_earlier_rules_keep_their_order(there: list[int], new: int, expected: list[int]) -> None:
+    model = tree()
+    names = [f"branching/revibranch{number or ''}/priority" for number in (0, 2)[: len(there)]]
+    for _ in there:
+        attach(model, MostFractional())
+    for name, priority in zip(names, there, strict=True):
+        model.setParam(name, priority)
+    attach(model, MostFractional(), priority=new)
+    assert [model.getParam(name) for name in names] == expected
 
 
 def test_statistics_survive_a_report_that_fails() -> None:

@@ -1,0 +1,45 @@
+"""The file into which ``revibranch solve --solution`` writes the best solution."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..benchmarks.run import WITHOUT_OPTIMUM
+from ..branching.files import write_atomically
+
+if TYPE_CHECKING:
+    from pyscipopt import Model
+
+__all__ = ["SolutionFile"]
+
+
+class SolutionFile:
+    """Where the best solution goes; what is there already stays until there is a better thing to put in its place.
+
+    Raises:
+        ValueError: it is one of the files that are read, or cannot be written.
+    """
+
+    def __init__(self, path: Path, *read: str | Path) -> None:
+        self._path = path
+        self.complaint = ""
+        """Why nothing was written."""
+        if path.exists() and (not path.is_file() or any(Path(other).exists() and path.samefile(other) for other in read)):
+            raise ValueError(f"cannot write the solution to {path}: it is no regular file, or one of those that are read")
+        if not os.access(path.resolve().parent, os.W_OK):
+            raise ValueError(f"cannot write the solution to {path}: its folder is not there, or nothing may be written there")
+
+    def keep(self, model: Model) -> None:
+        """Write the best solution as SCIP writes it: a line for each variable of the problem's file, zeros too."""
+        if model.getStatus() in WITHOUT_OPTIMUM or not model.getNSols():
+            self.complaint = f"there is no solution to write to {self._path}"
+            return
+        best = model.getBestSol()
+        lines = [f"solution status: {model.getStatus()}", f"objective value: {model.getSolObjVal(best):.17g}"]
+        lines += [f"{variable.name} {model.getSolVal(best, variable):.17g}" for variable in model.getVars()]
+        try:
+            write_atomically(self._path.resolve(), ("\n".join(lines) + "\n").encode())
+        except OSError as error:
+            self.complaint = f"the solution could not be written: {error}"
