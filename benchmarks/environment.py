@@ -20,10 +20,11 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from ..branching.brancher import LearnedBrancher, attach, optimize
+from ..branching.brancher import LearnedBrancher
 from ..branching.environment import BranchingEnv
 from ..branching.policy import PathStep, Policy
 from ..branching.settings import SETTINGS, apply_seed, apply_settings
+from ..branching.solving import attach, optimize
 from ..branching.state import BranchState
 from ..branching.statistics import BrancherStatistics
 from ..instances import families

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..branching._bipartite import BipartiteBuffer
-from ..branching.brancher import attach, optimize
 from ..branching.policy import PathStep, Policy
 from ..branching.settings import apply_settings
+from ..branching.solving import attach, optimize
 from ..branching.state import BranchState
 from ..instances import families
 

@@ -23,9 +23,10 @@ import click
 import torch
 from numpy.typing import NDArray
 
-from ..branching.brancher import BrancherStatistics, attach, optimize
+from ..branching.brancher import BrancherStatistics
 from ..branching.policy import PathStep, Policy
 from ..branching.settings import apply_settings
+from ..branching.solving import attach, optimize
 from ..branching.state import BranchState
 from ..gnn.config import NetworkConfig
 from ..gnn.native import NativePolicy

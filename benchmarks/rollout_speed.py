@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..branching.brancher import attach, optimize
 from ..branching.policy import PathStep, Policy
 from ..branching.settings import apply_settings
+from ..branching.solving import attach, optimize
 from ..branching.state import BranchState
 from ..gnn.config import NetworkConfig
 from ..gnn.network import BranchingNetwork

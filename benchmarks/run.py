@@ -19,10 +19,10 @@ import pyscipopt
 from pyscipopt import Model
 
 from ..branching import _scip
-from ..branching.brancher import attach, optimize
 from ..branching.files import json_value
 from ..branching.policy import Policy
 from ..branching.settings import apply_rule, apply_seed, apply_settings
+from ..branching.solving import attach, optimize
 from ..instances.reading import instance_name, read_model
 from .policies import RULE_PREFIX, load, scip_rule
 from .recorder import SCIP_INFINITY, Progress, Recorder, from_scip

@@ -17,10 +17,10 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from ..branching.brancher import attach, optimize
 from ..branching.episode_recorder import EpisodeRecorder
 from ..branching.policy import PathStep, Policy
 from ..branching.settings import apply_settings
+from ..branching.solving import attach, optimize
 from ..branching.state import BranchState, variable_column_names
 from ..branching.tree import record_tree
 from ..instances import families

@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pyscipopt import SCIP_STAGE
 
-from .brancher import attach
 from .policy import PathStep, Policy
 from .reward_functions import Progress
+from .solving import attach
 from .state import BranchState
 from .statistics import BrancherStatistics
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
-from ..branching.brancher import LearnedBrancher, attach
+from ..branching.brancher import LearnedBrancher
 from ..branching.guard import GuardedPolicy
 from ..branching.policy import Policy, check_policy
 from ..branching.settings import TOP_PRIORITY
 from ..branching.shortlist import ShortlistPolicy
+from ..branching.solving import attach
 from .automatic import AutoPolicy
 from .devices import Device
 

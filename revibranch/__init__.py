@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .branching._bipartite import BipartiteBuffer
-    from .branching.brancher import LearnedBrancher, optimize
+    from .branching.brancher import LearnedBrancher
     from .branching.policy import Policy, PolicyError
+    from .branching.solving import optimize
     from .branching.state import BranchState
     from .gnn.description import CheckpointError
     from .gnn.plugin import include
@@ -45,7 +46,7 @@ _HOMES = {
     "PolicyError": ".branching.policy",
     "include": ".gnn.plugin",
     "load_policy": ".gnn.policy",
-    "optimize": ".branching.brancher",
+    "optimize": ".branching.solving",
 }
 
 

@@ -9,8 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyscipopt import Model
 
-from revibranch.branching.brancher import LearnedBrancher, attach, optimize
+from revibranch.branching.brancher import LearnedBrancher
 from revibranch.branching.policy import Policy
+from revibranch.branching.solving import attach, optimize
 from revibranch.gnn.policy import load_policy
 
 from .branching.models import INSTANCES, OPTIMA, RandomMip, read

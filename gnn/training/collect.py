@@ -19,12 +19,12 @@ from urllib.parse import quote
 import numpy as np
 from numpy.typing import NDArray
 
-from ...branching.brancher import attach, optimize
 from ...branching.episode import Episode, EpisodeError
 from ...branching.episode_recorder import EpisodeRecorder
 from ...branching.expert import strong_branching
 from ...branching.policy import PathStep, Policy
 from ...branching.settings import apply_settings
+from ...branching.solving import attach, optimize
 from ...branching.state import BranchState, variable_column_names
 from .errors import TrainingError
 from .pools import run_tasks

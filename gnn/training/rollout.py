@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...branching._scip import search_counts
-from ...branching.brancher import attach, optimize
 from ...branching.episode import Episode
 from ...branching.policy import Policy
 from ...branching.settings import apply_settings
+from ...branching.solving import attach, optimize
 from ...branching.tree import record_tree
 from ...instances.files import InstanceSource
 from ..config import NetworkConfig

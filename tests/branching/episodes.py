@@ -6,11 +6,11 @@ from dataclasses import asdict, fields, replace
 
 import numpy as np
 
-from revibranch.branching.brancher import attach, optimize
 from revibranch.branching.episode import Episode
 from revibranch.branching.episode_recorder import EpisodeRecorder
 from revibranch.branching.policy import PathStep
 from revibranch.branching.settings import apply_settings
+from revibranch.branching.solving import attach, optimize
 from revibranch.branching.state import ROW_COLUMNS, VARIABLE_COLUMNS, BranchState
 from revibranch.branching.tree import record_tree
 

@@ -8,8 +8,8 @@ import numpy as np
 from pyscipopt import SCIP_EVENTTYPE, Eventhdlr, Model
 
 from revibranch.branching._scip import search_counts
-from revibranch.branching.brancher import optimize
 from revibranch.branching.settings import apply_settings
+from revibranch.branching.solving import optimize
 from revibranch.branching.tree import NodeOutcome, SearchTree, record_tree
 
 from .models import knapsack

@@ -15,10 +15,10 @@ import pytest
 from numpy.typing import NDArray
 from pyscipopt import Model
 
-from revibranch.branching.brancher import attach, optimize
 from revibranch.branching.path import PathMemory
 from revibranch.branching.policy import PathStep, Policy, best_candidate
 from revibranch.branching.settings import TOP_PRIORITY, apply_settings
+from revibranch.branching.solving import attach, optimize
 from revibranch.branching.state import BranchState
 
 from .models import INSTANCES, knapsack, read

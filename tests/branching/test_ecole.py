@@ -25,11 +25,12 @@ import pytest
 from pyscipopt import Model
 
 from revibranch.branching._scip import library_path, scip_version
-from revibranch.branching.brancher import PolicyError, attach, optimize
+from revibranch.branching.brancher import PolicyError
 from revibranch.branching.ecole import BranchStateObservation, EcoleLibraryError, EcoleSource, branch, sources
 from revibranch.branching.guard import GuardedPolicy
 from revibranch.branching.path import PathMemory
 from revibranch.branching.policy import PathStep, Policy
+from revibranch.branching.solving import attach, optimize
 from revibranch.branching.sources import Turns
 from revibranch.branching.state import ECOLE_VARIABLE_COLUMNS, BranchState
 from revibranch.gnn import _halfconv

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from pyscipopt import Model
 
-from revibranch.branching.brancher import attach, optimize
 from revibranch.branching.settings import apply_seed, apply_settings
+from revibranch.branching.solving import attach, optimize
 from revibranch.branching.state import BranchState
 from revibranch.instances.files import resolve
 

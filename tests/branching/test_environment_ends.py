@@ -15,8 +15,8 @@ import psutil
 import pytest
 from pyscipopt import SCIP_HEURTIMING, SCIP_RESULT, Heur, Model
 
-from revibranch.branching.brancher import attach, optimize
 from revibranch.branching.settings import apply_settings
+from revibranch.branching.solving import attach, optimize
 from revibranch.branching.state import BranchState
 
 from .environments import ROOT, eventually, small, solver_threads

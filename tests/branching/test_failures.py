@@ -14,10 +14,11 @@ import pytest
 from numpy.typing import NDArray
 from pyscipopt import Model, quicksum
 
-from revibranch.branching.brancher import LearnedBrancher, attach, optimize
+from revibranch.branching.brancher import LearnedBrancher
 from revibranch.branching.guard import GuardedPolicy
 from revibranch.branching.policy import PathStep
 from revibranch.branching.shortlist import ShortlistPolicy
+from revibranch.branching.solving import attach, optimize
 from revibranch.branching.state import BranchState
 
 from .models import knapsack

@@ -16,10 +16,11 @@ from pyscipopt import Model
 
 from revibranch.branching import guard
 from revibranch.branching._scip import Search
-from revibranch.branching.brancher import LearnedBrancher, attach, optimize
+from revibranch.branching.brancher import LearnedBrancher
 from revibranch.branching.guard import FEWEST, MEMORY, Comparison, GuardedPolicy
 from revibranch.branching.policy import PathStep, Policy
 from revibranch.branching.settings import apply_settings
+from revibranch.branching.solving import attach, optimize
 from revibranch.branching.state import BranchState, variable_column_names
 from revibranch.instances import families
 

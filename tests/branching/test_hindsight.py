@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from revibranch.branching.brancher import attach, optimize
 from revibranch.branching.episode import Episode
 from revibranch.branching.episode_recorder import EpisodeRecorder
 from revibranch.branching.hindsight import look_back
 from revibranch.branching.settings import apply_settings
+from revibranch.branching.solving import attach, optimize
 from revibranch.branching.tree import NodeOutcome, record_tree
 from revibranch.instances.families import get
 

@@ -17,7 +17,7 @@ import json, sys
 sys.path.insert(0, {root!r})
 from tests.branching.models import knapsack
 from tests.branching.policies import MostFractional
-from revibranch.branching.brancher import attach, optimize
+from revibranch.branching.solving import attach, optimize
 model = knapsack(30, 200, 1)
 brancher = attach(model, MostFractional())
 print("ready", flush=True)

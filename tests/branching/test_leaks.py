@@ -7,7 +7,7 @@ import gc
 import psutil
 import pytest
 
-from revibranch.branching.brancher import attach, optimize
+from revibranch.branching.solving import attach, optimize
 
 from .models import INSTANCES, read
 from .policies import Recorder

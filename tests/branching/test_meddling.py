@@ -12,8 +12,9 @@ from pyscipopt import Model
 
 from revibranch.branching._bipartite import BipartiteBuffer
 from revibranch.branching._scip import Search
-from revibranch.branching.brancher import LearnedBrancher, attach, optimize
+from revibranch.branching.brancher import LearnedBrancher
 from revibranch.branching.policy import PathStep, PolicyError
+from revibranch.branching.solving import attach, optimize
 from revibranch.branching.state import BranchState
 
 from .models import knapsack

@@ -16,11 +16,12 @@ from pyscipopt import Model
 
 from revibranch.branching import shortlist
 from revibranch.branching._scip import Search
-from revibranch.branching.brancher import LearnedBrancher, attach, optimize
+from revibranch.branching.brancher import LearnedBrancher
 from revibranch.branching.guard import GuardedPolicy
 from revibranch.branching.policy import PathStep, Policy
 from revibranch.branching.settings import apply_settings
 from revibranch.branching.shortlist import PATIENCE, ShortlistPolicy
+from revibranch.branching.solving import attach, optimize
 from revibranch.branching.state import BranchState
 from revibranch.instances import families
 

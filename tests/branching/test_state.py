@@ -13,9 +13,9 @@ from pyscipopt import SCIP_EVENTTYPE, Eventhdlr, Model, quicksum
 
 from revibranch.branching._bipartite import BipartiteBuffer
 from revibranch.branching._scip import Search, TreeLog
-from revibranch.branching.brancher import attach, optimize
 from revibranch.branching.policy import PathStep
 from revibranch.branching.settings import apply_settings
+from revibranch.branching.solving import attach, optimize
 from revibranch.branching.state import VARIABLE_COLUMNS, BranchState, variable_column_names
 
 from .models import DATA, INSTANCES, OPTIMA, knapsack, read, set_cover

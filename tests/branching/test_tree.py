@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from pyscipopt import SCIP_PARAMSETTING
 
 from revibranch.branching._scip import search_counts
-from revibranch.branching.brancher import attach, optimize
 from revibranch.branching.policy import PathStep
 from revibranch.branching.settings import apply_rule, apply_settings
+from revibranch.branching.solving import attach, optimize
 from revibranch.branching.state import BranchState
 from revibranch.branching.tree import NodeOutcome, SearchTree, record_tree
 from revibranch.instances import families

@@ -11,9 +11,9 @@ import pytest
 from numpy.typing import NDArray
 from pyscipopt import Model
 
-from revibranch.branching.brancher import attach, optimize
 from revibranch.branching.policy import PathStep
 from revibranch.branching.settings import apply_settings
+from revibranch.branching.solving import attach, optimize
 from revibranch.branching.state import BranchState
 from revibranch.branching.tree import NodeOutcome, record_tree
 

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyscipopt import SCIP_PARAMSETTING, Model
 
-from revibranch.branching.brancher import attach, optimize
 from revibranch.branching.policy import PathStep, Policy
 from revibranch.branching.settings import apply_settings
+from revibranch.branching.solving import attach, optimize
 from revibranch.branching.state import BranchState
 from revibranch.gnn.recognition import FAMILIES, MOST_ROWS, Structure, read_structure, recognise, row_kind
 from revibranch.instances import families

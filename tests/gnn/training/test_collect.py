@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from revibranch.branching.brancher import attach, optimize
 from revibranch.branching.episode import Episode
 from revibranch.branching.policy import PathStep
 from revibranch.branching.settings import apply_settings
+from revibranch.branching.solving import attach, optimize
 from revibranch.branching.state import BranchState
 from revibranch.cli import main
 from revibranch.gnn.checkpoint import load_checkpoint

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from revibranch.branching.brancher import attach, optimize
 from revibranch.branching.episode import Episode
 from revibranch.branching.policy import PathStep, Policy
 from revibranch.branching.settings import apply_settings
+from revibranch.branching.solving import attach, optimize
 from revibranch.branching.state import BranchState
 from revibranch.gnn.training.exploration import Exploration, Explorer, choice_shares
 from revibranch.instances.families import get

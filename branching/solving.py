@@ -1,0 +1,102 @@
+"""Models with a policy: including its rule, and solving."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from pyscipopt import SCIP_STAGE
+
+from .brancher import LearnedBrancher, in_use
+from .policy import Policy, check_policy
+from .settings import TOP_PRIORITY
+
+if TYPE_CHECKING:
+    from pyscipopt import Model
+
+__all__ = ["attach", "optimize"]
+
+_CATCH_CTRL_C = "misc/catchctrlc"
+
+_branchers: weakref.WeakKeyDictionary[Any, list[LearnedBrancher]] = weakref.WeakKeyDictionary()
+"""Those of each model, in the order in which they came."""
+
+
+def attach(model: Model, policy: Policy, *, priority: int = TOP_PRIORITY, strict: bool = False) -> LearnedBrancher:
+    """Include a brancher that asks this policy into the model.
+
+    Args:
+        model: a model that is not being solved. It is held weakly.
+        policy: who scores the candidates.
+        priority: SCIP's priority of the rule; the rules of lower priority take over where the policy fails. Of several in one model with
+            the same priority the last one decides; those before it move down by one each, until SCIP's parameters are reset.
+        strict: ``optimize`` raises the policy's first exception after the solve.
+
+    Raises:
+        TypeError: no policy.
+        ValueError: the priority is outside SCIP's range.
+        RuntimeError: the model is being solved, or was and is not freed of its transformed problem.
+    """
+    check_policy(policy)
+    if not -TOP_PRIORITY <= priority <= TOP_PRIORITY:
+        raise ValueError(f"priority {priority} is outside SCIP's range of +-{TOP_PRIORITY}")
+    if model.getStage() > SCIP_STAGE.PROBLEM:
+        raise RuntimeError(
+            "a branching rule is included before the model is presolved or solved; afterwards call model.freeTransform() first"
+        )
+    brancher = LearnedBrancher(model, policy, strict=strict)
+    others: Sequence[LearnedBrancher] = _branchers.setdefault(model, [])
+    name = "revibranch" if not others else f"revibranch{len(others) + 1}"
+    _make_way(model, len(others), priority)
+    model.includeBranchrule(brancher, name, "learned branching on revived trajectories", priority=priority, maxdepth=-1, maxbounddist=1.0)
+    # PySCIPOpt sets this reference and never drops it; with it the model would never be freed.
+    brancher.model = None
+    in_use.add(brancher)
+    _branchers[model].append(brancher)
+    return brancher
+
+
+def _make_way(model: Model, count: int, priority: int) -> None:
+    """Move so many branchers down that one of this priority comes before those that have it: of equals SCIP asks the first for ever."""
+    names = [f"branching/revibranch{number if number > 1 else ''}/priority" for number in range(1, count + 1)]
+    below = sorted((-model.getParam(name), name) for name in names if model.getParam(name) <= priority)
+    for negative, name in below:
+        if -negative < priority:
+            break
+        priority = max(priority - 1, -TOP_PRIORITY)
+        model.setParam(name, priority)
+
+
+def optimize(model: Model) -> None:
+    """Solve the model, then raise what a strict brancher's policy raised.
+
+    PySCIPOpt cannot carry an exception through a solve, so ``strict`` needs this helper in place of ``model.optimize()``.
+    Other threads run meanwhile, up to the callbacks. Ctrl-C stops a solve in the main thread. Elsewhere SCIP is kept from catching it:
+    its handler is the whole process's, and solves that overlap would leave it in place for good.
+    """
+    try:
+        _optimize(model)
+    except Exception as failure:
+        for brancher in _branchers.get(model, ()):
+            if brancher.error is not None:  # the likely cause, which SCIP's message does not tell
+                raise failure from brancher.error
+        raise
+    for brancher in _branchers.get(model, ()):
+        if brancher.strict and brancher.error is not None:
+            # A raised exception holds the frames it passes, and with them the model: the brancher must not hold it too.
+            error, brancher.error = brancher.error, None
+            raise error
+
+
+def _optimize(model: Model) -> None:
+    if threading.current_thread() is threading.main_thread():
+        model.optimizeNogil()
+        return
+    catching = model.getParam(_CATCH_CTRL_C)
+    model.setParam(_CATCH_CTRL_C, False)
+    try:
+        model.optimizeNogil()
+    finally:
+        model.setParam(_CATCH_CTRL_C, catching)
