@@ -90,3 +90,10 @@ def test_control_is_the_rule_pscost() -> None:
         rows = [run(lambda s=seed: families.get("auction").generate("60x250", s).to_model(), policy, settings="clean") for seed in range(4)]
         nodes[label] = sum(row.nodes or 0 for row in rows)
     assert nodes["policy"] < 2 * nodes["rule"] < 4 * nodes["policy"]
+
+
+def test_the_page_shows_what_the_committed_rows_say() -> None:
+    folder = Path(__file__).parents[2] / "benchmarks"
+    result = CliRunner().invoke(main, ["--out", str(folder / "results" / "shortlist.parquet")], catch_exceptions=False)
+    assert result.exit_code == 0
+    assert result.output.strip() in (folder / "POLICIES.md").read_text(encoding="utf-8")
