@@ -19,6 +19,7 @@ __all__ = ["CONFIDENCE", "RESAMPLES", "Comparison", "compare"]
 
 RESAMPLES = 10_000
 CONFIDENCE = 0.95
+_LEVEL = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,11 @@ class Comparison:
     """Pairs in which the policy's run ended at a limit: the ratio is then too low, if anything."""
     baseline_limits: int
     """Pairs in which the baseline's run did: too high, if anything."""
+
+    @property
+    def certain(self) -> bool:
+        """Whether the test says that chance does not explain it."""
+        return self.p_value is not None and self.p_value < _LEVEL
 
 
 def compare(rows: Sequence[RunRow], policy: str, baseline: str, metric: Metric, *, resamples: int = RESAMPLES, seed: int = 0) -> Comparison:

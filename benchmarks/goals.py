@@ -16,7 +16,7 @@ import click
 
 from .comparison import Comparison, compare
 from .policies import scip_rule
-from .report_tables import limit_mark
+from .report_tables import short_ratio
 from .rows import RunRow
 from .statistics import METRICS, summarize
 from .store import StoreError, read_rows
@@ -120,12 +120,8 @@ def _fastest(rows: Sequence[RunRow]) -> str:
 
 
 def _cell(result: Comparison, goal: float | None) -> str:
-    if result.ratio is None:
-        return "-"
-    text = f"{limit_mark(result)}{result.ratio:.2f}"
-    if result.low is not None and result.high is not None:
-        text += f" \\[{result.low:.2f}, {result.high:.2f}\\]"
-    if goal is None:
+    text = short_ratio(result)
+    if goal is None or result.ratio is None:
         return text
     return f"{text}, goal {goal:g}: {'met' if result.ratio <= goal and not result.policy_limits else '**missed**'}"
 

@@ -115,7 +115,17 @@ def _train(recipe: Path, runs: Mapping[Path, Sequence[str]], device: Device, wor
     waiting = deque((folder, changes) for folder, changes in runs.items() if not _checkpoint(recipe, folder).exists())
     running: list[tuple[Path, subprocess.Popen[bytes]]] = []
     try:
-        _work_off(recipe, waiting, running, device, workers)
+        while waiting or running:
+            while waiting and len(running) < workers:
+                folder, changes = waiting.popleft()
+                running.append((folder, _start(recipe, folder, changes, device)))
+            for folder, process in list(running):
+                if process.poll() is not None:
+                    running.remove((folder, process))
+                    if process.returncode:
+                        raise click.ClickException(f"training {folder} failed: see {folder / 'output.txt'}")
+                    click.echo(f"trained {folder}", err=True)
+            sleep(0.5)
     finally:  # one failed, or an interrupt: the others write their states and end
         for _, process in running:
             process.terminate()
@@ -123,29 +133,13 @@ def _train(recipe: Path, runs: Mapping[Path, Sequence[str]], device: Device, wor
             process.wait()
 
 
-def _work_off(
-    recipe: Path,
-    waiting: deque[tuple[Path, Sequence[str]]],
-    running: list[tuple[Path, subprocess.Popen[bytes]]],
-    device: Device,
-    workers: int,
-) -> None:
-    while waiting or running:
-        while waiting and len(running) < workers:
-            folder, changes = waiting.popleft()
-            command = [sys.executable, "-m", "revibranch", "train", str(recipe), "--out", str(folder), "--workers", "0", "--device", device]
-            command += [part for change in changes for part in ("--set", change)]
-            command += ["--resume"] if (folder / STATE_NAME).exists() else []
-            folder.mkdir(parents=True, exist_ok=True)
-            with (folder / "output.txt").open("ab") as output:
-                running.append((folder, subprocess.Popen(command, stdout=output, stderr=output)))
-        for folder, process in list(running):
-            if process.poll() is not None:
-                running.remove((folder, process))
-                if process.returncode:
-                    raise click.ClickException(f"training {folder} failed: see {folder / 'output.txt'}")
-                click.echo(f"trained {folder}", err=True)
-        sleep(0.5)
+def _start(recipe: Path, folder: Path, changes: Sequence[str], device: Device) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "revibranch", "train", str(recipe), "--out", str(folder), "--workers", "0", "--device", device]
+    command += [part for change in changes for part in ("--set", change)]
+    command += ["--resume"] if (folder / STATE_NAME).exists() else []
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "output.txt").open("ab") as output:
+        return subprocess.Popen(command, stdout=output, stderr=output)
 
 
 def _require(recipe: Path, folder: Path, changes: Sequence[str]) -> None:

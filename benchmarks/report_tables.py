@@ -124,10 +124,9 @@ def _comparison_cells(result: Comparison) -> tuple[Cell, Cell]:
     # A verdict needs both the interval and the test (with few instances the interval alone promises too much), and runs at
     # a limit must not be what it rests on: without the limit they could only have confirmed it.
     verdict: Literal["", "better", "worse"] = ""
-    certain = result.p_value is not None and result.p_value < 0.05
-    if certain and result.high < 1.0 and not result.policy_limits:
+    if result.certain and result.high < 1.0 and not result.policy_limits:
         verdict = "better"
-    elif certain and result.low > 1.0 and not result.baseline_limits:
+    elif result.certain and result.low > 1.0 and not result.baseline_limits:
         verdict = "worse"
     return Cell(text, verdict=verdict, detail=f"[{_ratio(result.low)}, {_ratio(result.high)}]"), p_value
 
@@ -135,6 +134,14 @@ def _comparison_cells(result: Comparison) -> tuple[Cell, Cell]:
 def limit_mark(result: Comparison) -> str:
     """What stands before a ratio that runs at a limit have a part in: "≥ " or "≤ " where it is a bound, "† " where both sides had some."""
     return {(True, False): "≥ ", (False, True): "≤ ", (True, True): "† "}.get((result.policy_limits > 0, result.baseline_limits > 0), "")
+
+
+def short_ratio(result: Comparison) -> str:
+    """A ratio and its interval in Markdown, with two digits; a dash where there is none."""
+    if result.ratio is None:
+        return "-"
+    interval = "" if result.low is None or result.high is None else f" \\[{result.low:.2f}, {result.high:.2f}\\]"
+    return f"{limit_mark(result)}{result.ratio:.2f}{interval}"
 
 
 def _ratio(value: float) -> str:

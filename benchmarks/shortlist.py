@@ -21,8 +21,8 @@ from ..gnn.policy import load_policy
 from ..gnn.training.collect import pseudocost_scores
 from ..instances.files import InstanceError, InstanceSource, resolve
 from .checksums import file_checksum, policy_checksum
-from .comparison import Comparison, compare
-from .report_tables import limit_mark
+from .comparison import compare
+from .report_tables import short_ratio
 from .rows import RunRow
 from .run import run
 from .statistics import METRICS
@@ -103,26 +103,19 @@ def table(rows: Sequence[RunRow]) -> str:
         groups.setdefault((row.instance.rpartition("-")[0], row.time_limit), []).append(row)
     for (kind, limit), own in groups.items():
         for name in sorted({_rule(row) for row in own} - {PSEUDOCOSTS}):
-            lengths = sorted(int(row.policy.rpartition(" ")[2]) for row in own if row.policy.startswith(f"{name}, "))
-            for length in dict.fromkeys(lengths):
+            lengths = {int(row.policy.rpartition(" ")[2]) for row in own if row.policy.startswith(f"{name}, ")}
+            for length in sorted(lengths):
                 pairs = [(name, metric) for metric in ("nodes", "all_lp_iterations", "seconds")]
                 pairs += [(listed(PSEUDOCOSTS, length), metric) for metric in ("nodes", "seconds")]
                 results = [compare(own, listed(name, length), baseline, METRICS[metric]) for baseline, metric in pairs]
                 count = min(result.instances for result in results if result.metric == "seconds")
-                lines.append(f"| {kind}, {count}, {limit:g} s | {name} | {length} | {' | '.join(map(_cell, results))} |")
+                lines.append(f"| {kind}, {count}, {limit:g} s | {name} | {length} | {' | '.join(map(short_ratio, results))} |")
     return "\n".join(lines)
 
 
 def _rule(row: RunRow) -> str:
     """Who made the list, or decided alone."""
     return row.policy.partition(", ")[0]
-
-
-def _cell(result: Comparison) -> str:
-    if result.ratio is None:
-        return "-"
-    interval = "" if result.low is None or result.high is None else f" \\[{result.low:.2f}, {result.high:.2f}\\]"
-    return f"{limit_mark(result)}{result.ratio:.2f}{interval}"
 
 
 @click.command()

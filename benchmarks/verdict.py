@@ -18,7 +18,6 @@ OWN = "own+guard"
 """What the trained policy is called in a verdict's rows."""
 FEWEST = 6
 """Instances from which on a signed-rank test can be sure at the level of 5 %."""
-_LEVEL = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +57,7 @@ def judge(rows: Sequence[RunRow], policy: str, baseline: str = BASELINE) -> tupl
         return False, f"it does not solve {', '.join(lost)} in the time, and SCIP's default does; {ratio}"
     if _differing(rows, policy, baseline) < FEWEST:
         return False, f"{ratio}: fewer than {FEWEST} whose times differ prove nothing"
-    if comparison.high < 1.0 and comparison.p_value is not None and comparison.p_value < _LEVEL:
+    if comparison.high < 1.0 and comparison.certain:
         return True, ratio
     return False, f"{ratio}: no gain that is beyond doubt"
 

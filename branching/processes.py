@@ -10,8 +10,9 @@ from multiprocessing import resource_tracker
 
 __all__ = ["ONE_THREAD", "deaf_to", "one_thread"]
 
-_LIBRARIES = ("OMP", "OPENBLAS", "MKL", "NUMEXPR")
-ONE_THREAD = {**{f"{library}_NUM_THREADS": "1" for library in _LIBRARIES}, "VECLIB_MAXIMUM_THREADS": "1"}
+ONE_THREAD = dict.fromkeys(
+    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"
+)
 """Environment in which a process's libraries take one thread: several workers with several threads each would fight for the cores."""
 
 

@@ -48,9 +48,9 @@ def attach(model: Model, policy: Policy, *, priority: int = TOP_PRIORITY, strict
         )
     brancher = LearnedBrancher(model, policy, strict=strict)
     others: Sequence[LearnedBrancher] = _branchers.setdefault(model, [])
-    name = "revibranch" if not others else f"revibranch{len(others) + 1}"
     _make_way(model, len(others), priority)
-    model.includeBranchrule(brancher, name, "learned branching on revived trajectories", priority=priority, maxdepth=-1, maxbounddist=1.0)
+    name, description = _name(len(others)), "learned branching on revived trajectories"
+    model.includeBranchrule(brancher, name, description, priority=priority, maxdepth=-1, maxbounddist=1.0)
     # PySCIPOpt sets this reference and never drops it; with it the model would never be freed.
     brancher.model = None
     in_use.add(brancher)
@@ -58,9 +58,14 @@ def attach(model: Model, policy: Policy, *, priority: int = TOP_PRIORITY, strict
     return brancher
 
 
+def _name(place: int) -> str:
+    """Name of a model's first, second, ... rule."""
+    return f"revibranch{place + 1}" if place else "revibranch"
+
+
 def _make_way(model: Model, count: int, priority: int) -> None:
     """Move so many branchers down that one of this priority comes before those that have it: of equals SCIP asks the first for ever."""
-    names = [f"branching/revibranch{number if number > 1 else ''}/priority" for number in range(1, count + 1)]
+    names = [f"branching/{_name(place)}/priority" for place in range(count)]
     below = sorted((-model.getParam(name), name) for name in names if model.getParam(name) <= priority)
     for negative, name in below:
         if -negative < priority:

@@ -24,8 +24,7 @@ from .devices import torch_device
 from .interruption import Interrupted, Signals
 from .losses import cross_entropy, hits
 from .recipe import OptimiserSettings, Recipe
-from .state import CONTRADICTIONS, StateError, adam_tensors, load_facts, load_state, require_recipe, restore_adam, save_state
-from .tasks import described
+from .state import StateError, adam_tensors, load_facts, load_state, require_recipe, restore_adam, restoring, save_state
 
 __all__ = ["EpochReport", "Imitation", "one_cycle", "require_run_of"]
 
@@ -241,12 +240,8 @@ class Imitation:
         require_recipe(self.state_path, run.get("recipe"), _content(self.recipe))
         if run.get("samples") != self._identity()["samples"]:
             raise StateError(f"training state {self.state_path} belongs to other samples than those that are there now")
-        try:
+        with restoring(self.state_path):
             self._restore(tensors, facts)
-        except torch.cuda.OutOfMemoryError:
-            raise
-        except CONTRADICTIONS as error:
-            raise StateError(f"training state {self.state_path} is damaged: {described(error)}") from error
 
     def _restore(self, tensors: dict[str, torch.Tensor], facts: dict[str, Any]) -> None:
         parts: dict[str, dict[str, torch.Tensor]] = {"network": {}, "best": {}}

@@ -122,7 +122,7 @@ class Reinforcement:
                 self.state.load(self.out)
                 self._began -= self.state.seconds
             else:
-                self.state.begin(self.out)
+                self.state.tidy(self.out)
             while not self.state.finished:
                 if not self.state.validating:
                     self._round(signals)

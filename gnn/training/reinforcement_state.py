@@ -19,8 +19,7 @@ from .reinforcement_recipe import ReinforcementRecipe
 from .replay import Replay, Stored, store
 from .reports import ValidationReport
 from .run_folder import STATE_NAME
-from .state import CONTRADICTIONS, StateError, adam_tensors, load_facts, load_state, require_recipe, restore_adam, save_state
-from .tasks import described
+from .state import StateError, adam_tensors, load_facts, load_state, require_recipe, restore_adam, restoring, save_state
 
 __all__ = ["RunState", "require_run_of"]
 
@@ -175,7 +174,7 @@ class RunState:
             "validations": [asdict(report) for report in self.validations],
         }
         save_state(out / STATE_NAME, tensors, facts)
-        self._tidy(out)
+        self.tidy(out)
 
     def load(self, out: Path) -> None:
         """Go on from what ``save`` wrote.
@@ -186,15 +185,12 @@ class RunState:
         path = out / STATE_NAME
         tensors, facts = load_state(path)
         _require_same(path, facts, self._identity)
-        try:
-            self._restore(tensors, facts, out / "replay")
-        except EpisodeError as error:
-            raise StateError(f"training state {path} cannot be used: {error}") from error
-        except torch.cuda.OutOfMemoryError:
-            raise
-        except CONTRADICTIONS as error:
-            raise StateError(f"training state {path} is damaged: {described(error)}") from error
-        self._tidy(out)
+        with restoring(path):
+            try:
+                self._restore(tensors, facts, out / "replay")
+            except EpisodeError as error:
+                raise StateError(f"training state {path} cannot be used: {error}") from error
+        self.tidy(out)
 
     def _restore(self, tensors: dict[str, torch.Tensor], facts: dict[str, Any], folder: Path) -> None:
         for part, network, optimiser in self._parts():
@@ -214,12 +210,8 @@ class RunState:
             stored.priorities = tensors[f"priorities.{number}"].numpy().copy()
             self.replay.add(stored)
 
-    def begin(self, out: Path) -> None:
-        """Begin anew in a folder: an attempt that left no state may have left episodes."""
-        self._tidy(out)
-
-    def _tidy(self, out: Path) -> None:
-        """Drop the files of episodes that are not in the replay: ``save`` would take them for its own of the same number."""
+    def tidy(self, out: Path) -> None:
+        """Drop files of episodes that are not in the replay: those of a save that was cut off would pass for later ones."""
         folder = out / "replay"
         kept = {_episode_path(folder, stored.number) for stored in self.replay.episodes}
         for path in folder.glob("*.npz"):

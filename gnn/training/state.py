@@ -13,15 +13,17 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from ...branching.complaints import one_line
 from ...branching.files import write_atomically
 from .errors import TrainingError
+from .tasks import described
 
-__all__ = ["CONTRADICTIONS", "StateError", "adam_tensors", "load_facts", "load_state", "require_recipe", "restore_adam", "save_state"]
+__all__ = ["StateError", "adam_tensors", "load_facts", "load_state", "require_recipe", "restore_adam", "restoring", "save_state"]
 
 _KEY = "revibranch-training"
 _FORMAT = 1
 _ABSENT = object()
-CONTRADICTIONS = (LookupError, TypeError, ValueError, AttributeError, RuntimeError)
+_CONTRADICTIONS = (LookupError, TypeError, ValueError, AttributeError, RuntimeError)
 """What reading a state raises whose file is whole and whose content is not; ``torch.cuda.OutOfMemoryError`` is one by type alone."""
 _SHOWN = 40
 """Longest value that a message shows."""
@@ -119,8 +121,23 @@ def _opened(path: Path) -> Iterator[Any]:
         raise
     except FileNotFoundError:
         raise StateError(f"training state {path} does not exist") from None
-    except (OSError, safetensors.SafetensorError, *CONTRADICTIONS) as error:
-        raise StateError(f"training state {path} is damaged: {' '.join(str(error).split())}") from error
+    except (OSError, safetensors.SafetensorError, *_CONTRADICTIONS) as error:
+        raise StateError(f"training state {path} is damaged: {one_line(error)}") from error
+
+
+@contextmanager
+def restoring(path: Path) -> Iterator[None]:
+    """Within this block the content of a state becomes networks and counters; what does not fit is damage.
+
+    Raises:
+        StateError: something did not fit.
+    """
+    try:
+        yield
+    except (StateError, torch.cuda.OutOfMemoryError):
+        raise
+    except _CONTRADICTIONS as error:
+        raise StateError(f"training state {path} is damaged: {described(error)}") from error
 
 
 def adam_tensors(network: nn.Module, optimiser: torch.optim.Adam) -> dict[str, Tensor]:

@@ -17,7 +17,7 @@ from pyscipopt import Model
 
 from revibranch.branching.path import PathMemory
 from revibranch.branching.policy import PathStep, Policy, best_candidate
-from revibranch.branching.settings import TOP_PRIORITY, apply_settings
+from revibranch.branching.settings import apply_settings
 from revibranch.branching.solving import attach, optimize
 from revibranch.branching.state import BranchState
 
@@ -209,57 +209,6 @@ def test_a_second_solve_of_the_same_model_begins_afresh() -> None:
         assert [step.depth for step in path] == list(range(depth))
 
 
-def test_of_several_policies_in_a_model_the_last_one_decides_and_the_one_before_takes_what_it_leaves() -> None:
-    class Passes(MostFractional):
-        def score(self, state: BranchState, path: Sequence[PathStep]) -> NDArray[np.floating] | None:
-            return None if state.node.depth % 2 else super().score(state, path)
-
-    model = tree()
-    first = attach(model, MostFractional())
-    optimize(model)
-    before = first.statistics.decisions
-    model.freeTransform()
-    last = attach(model, Passes())
-    optimize(model)
-    assert before > 5
-    assert last.statistics.decisions > 0
-    assert last.statistics.passes == first.statistics.decisions - before > 0
-    model.freeTransform()
-    newest = attach(model, Passes())
-    before = (first.statistics.decisions, last.statistics.decisions)
-    optimize(model)
-    # The second one has nothing to say at the levels that the newest one leaves, so the first takes them.
-    assert newest.statistics.decisions > 0
-    assert last.statistics.passes > newest.statistics.passes > 0
-    assert last.statistics.decisions == before[1]
-    assert first.statistics.decisions > before[0]
-    model.freeTransform()
-    lower = attach(model, MostFractional(), priority=5)  # asked for: below the others
-    optimize(model)
-    assert lower.statistics.decisions == 0
-
-
-@pytest.mark.parametrize(
-    ("there", "new", "expected"),
-    [
-        ([7, 7], 7, [6, 5]),  # of equals SCIP asks the first
-        ([8, 7], 8, [7, 6]),
-        ([8, 5], 8, [7, 5]),
-        ([9, 5], 8, [9, 5]),
-        ([-TOP_PRIORITY], -TOP_PRIORITY, [-TOP_PRIORITY]),
-    ],
-)
-def test_priorities_of_earlier_rules_keep_their_order(there: list[int], new: int, expected: list[int]) -> None:
-    model = tree()
-    names = [f"branching/revibranch{number or ''}/priority" for number in (0, 2)[: len(there)]]
-    for _ in there:
-        attach(model, MostFractional())
-    for name, priority in zip(names, there, strict=True):
-        model.setParam(name, priority)
-    attach(model, MostFractional(), priority=new)
-    assert [model.getParam(name) for name in names] == expected
-
-
 def test_statistics_survive_a_report_that_fails() -> None:
     class Silent(MostFractional):
         def report(self) -> dict[str, float | str]:
@@ -377,11 +326,6 @@ def test_best_candidate_takes_the_first_of_equals_and_skips_what_is_not_finite()
     assert best_candidate([1.0, 3.0, 3.0], 3) == 1
     assert best_candidate([np.nan, -np.inf, -5.0, np.inf], 4) == 2
     assert best_candidate(np.array([2], np.float32), 1) == 0
-
-
-def test_priority_outside_scips_range_is_refused() -> None:
-    with pytest.raises(ValueError, match="priority"):
-        attach(tree(), MostFractional(), priority=2**30)
 
 
 def test_policy_protocol_accepts_any_object_of_its_shape() -> None:

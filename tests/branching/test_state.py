@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import fields
 from weakref import ref
 
 import numpy as np
@@ -18,6 +17,7 @@ from revibranch.branching.settings import apply_settings
 from revibranch.branching.solving import attach, optimize
 from revibranch.branching.state import VARIABLE_COLUMNS, BranchState, variable_column_names
 
+from .episodes import assert_same_state
 from .models import DATA, INSTANCES, OPTIMA, knapsack, read, set_cover
 from .policies import MostFractional
 
@@ -29,16 +29,6 @@ CUTS_EVERYWHERE = {
     "separating__cmir__freq": 1,
     "separating__aggregation__freq": 1,
 }
-
-
-def assert_same(kept: BranchState, fresh: BranchState) -> None:
-    for field in fields(BranchState):
-        ours, theirs = getattr(kept, field.name), getattr(fresh, field.name)
-        if isinstance(ours, np.ndarray):
-            assert ours.dtype == theirs.dtype, field.name
-            np.testing.assert_array_equal(ours, theirs, err_msg=field.name)
-        elif field.name != "structure_id":
-            assert ours == theirs, field.name
 
 
 def assert_sound(state: BranchState) -> None:
@@ -83,7 +73,7 @@ class Compares(MostFractional):
 
     def score(self, state: BranchState, path: Sequence[PathStep]) -> NDArray[np.floating]:
         fresh = BipartiteBuffer(self.model_of()).update()
-        assert_same(state, fresh)
+        assert_same_state(state, fresh)
         assert_sound(state)
         short = BipartiteBuffer(self.model_of(), extended=False).update()
         np.testing.assert_array_equal(short.variable_features, state.variable_features[:, :19])

@@ -1,0 +1,73 @@
+"""Including rules into a model: their priorities, and which of several decides."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from revibranch.branching.policy import PathStep
+from revibranch.branching.settings import TOP_PRIORITY
+from revibranch.branching.solving import attach, optimize
+from revibranch.branching.state import BranchState
+
+from .policies import MostFractional
+from .test_brancher import tree
+
+
+def test_of_several_policies_in_a_model_the_last_one_decides_and_the_one_before_takes_what_it_leaves() -> None:
+    class Passes(MostFractional):
+        def score(self, state: BranchState, path: Sequence[PathStep]) -> NDArray[np.floating] | None:
+            return None if state.node.depth % 2 else super().score(state, path)
+
+    model = tree()
+    first = attach(model, MostFractional())
+    optimize(model)
+    before = first.statistics.decisions
+    model.freeTransform()
+    last = attach(model, Passes())
+    optimize(model)
+    assert before > 5
+    assert last.statistics.decisions > 0
+    assert last.statistics.passes == first.statistics.decisions - before > 0
+    model.freeTransform()
+    newest = attach(model, Passes())
+    before = (first.statistics.decisions, last.statistics.decisions)
+    optimize(model)
+    # The second one has nothing to say at the levels that the newest one leaves, so the first takes them.
+    assert newest.statistics.decisions > 0
+    assert last.statistics.passes > newest.statistics.passes > 0
+    assert last.statistics.decisions == before[1]
+    assert first.statistics.decisions > before[0]
+    model.freeTransform()
+    lower = attach(model, MostFractional(), priority=5)  # asked for: below the others
+    optimize(model)
+    assert lower.statistics.decisions == 0
+
+
+@pytest.mark.parametrize(
+    ("there", "new", "expected"),
+    [
+        ([7, 7], 7, [6, 5]),  # of equals SCIP asks the first
+        ([8, 7], 8, [7, 6]),
+        ([8, 5], 8, [7, 5]),
+        ([9, 5], 8, [9, 5]),
+        ([-TOP_PRIORITY], -TOP_PRIORITY, [-TOP_PRIORITY]),
+    ],
+)
+def test_priorities_of_earlier_rules_keep_their_order(there: list[int], new: int, expected: list[int]) -> None:
+    model = tree()
+    names = [f"branching/revibranch{number or ''}/priority" for number in (0, 2)[: len(there)]]
+    for _ in there:
+        attach(model, MostFractional())
+    for name, priority in zip(names, there, strict=True):
+        model.setParam(name, priority)
+    attach(model, MostFractional(), priority=new)
+    assert [model.getParam(name) for name in names] == expected
+
+
+def test_priority_outside_scips_range_is_refused() -> None:
+    with pytest.raises(ValueError, match="priority"):
+        attach(tree(), MostFractional(), priority=2**30)
