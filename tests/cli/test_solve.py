@@ -20,28 +20,9 @@ from revibranch.benchmarks.run import LARGEST_SEED
 from revibranch.branching.guard import GuardedPolicy
 from revibranch.branching.shortlist import ShortlistPolicy
 from revibranch.cli import main
-from revibranch.cli import solution as module
 from revibranch.instances import families
 
-DATA = Path(__file__).parents[1] / "data"
-MISC03 = DATA / "instances" / "misc03.mps"
-LSEU = DATA / "instances" / "lseu.mps"
-SET_COVER = DATA / "demo" / "setcover-400x750-s1.lp.gz"
-
-Capture = pytest.CaptureFixture[str]
-
-
-def write_lp(folder: Path, objective: str, rows: str, bounds: str) -> Path:
-    path = folder / "problem.lp"
-    path.write_text(f"{objective}\nSubject To\n{rows}\nBounds\n{bounds}\nGenerals\n x\nEnd\n")
-    return path
-
-
-def as_json(capfd: Capture, *arguments: object, code: int = 0) -> dict[str, Any]:
-    assert main(["solve", *map(str, arguments), "--json"]) == code
-    result = json.loads(capfd.readouterr().out)
-    assert isinstance(result, dict)
-    return result
+from .problems import DATA, LSEU, MISC03, SET_COVER, Capture, as_json, write_lp
 
 
 @pytest.fixture(scope="module")
@@ -56,66 +37,6 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
     save_checkpoint(path, BranchingNetwork(NetworkConfig(width=8, heads=2)), Description(family=None))
     return path
-
-
-# ---- the solution ----------------------------------------------------------------------------------------------------
-
-
-def test_the_solution_can_be_read_back(tmp_path: Path, capfd: Capture) -> None:
-    path = tmp_path / "lseu.sol"
-    assert main(["solve", str(LSEU), "--policy", "scip:default", "--against", "scip:random", "--solution", str(path)]) == 0
-    model = Model()
-    model.hideOutput()
-    model.readProblem(str(LSEU))
-    solution = model.readSolFile(str(path))
-    assert model.getSolObjVal(solution) == pytest.approx(1120)
-    assert model.addSol(solution)
-    assert capfd.readouterr().err == ""
-
-
-@pytest.mark.parametrize(
-    "problem",
-    [
-        "minimize\n obj: x\nsubject to\n c: x >= 2\nbounds\n 0 <= x <= 1\ngeneral\n x\nend\n",
-        "maximize\n obj: x + y\nsubject to\n c: x - y = 0\ngeneral\n x\nend\n",
-    ],
-    ids=["infeasible", "unbounded"],
-)
-def test_where_there_is_no_solution_the_file_stays_and_the_result_is_told(tmp_path: Path, capfd: Capture, problem: str) -> None:
-    file, path = tmp_path / "no.lp", tmp_path / "no.sol"
-    file.write_text(problem)
-    path.write_text("kept")
-    result = as_json(capfd, file, "--policy", "scip:default", "--solution", path, code=1)
-    assert result["runs"][0]["objective"] is None
-    assert path.read_text() == "kept"
-
-
-def test_a_solution_never_takes_the_place_of_what_is_read(tmp_path: Path, capfd: Capture) -> None:
-    file = tmp_path / "a.mps"
-    file.write_bytes(LSEU.read_bytes())
-    link, pipe = tmp_path / "link.mps", tmp_path / "pipe"
-    link.symlink_to(file)
-    os.mkfifo(pipe)
-    for target in (file, link, pipe, tmp_path / "nowhere" / "a.sol"):
-        assert main(["solve", str(file), "--policy", "scip:default", "--solution", str(target)]) == 2
-        assert len(capfd.readouterr().err.strip().splitlines()) == 1
-    assert file.read_bytes() == LSEU.read_bytes()
-    assert link.is_symlink()
-    assert pipe.is_fifo()
-
-
-def test_a_solution_that_cannot_be_written_at_last_costs_no_result(tmp_path: Path, capfd: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(path: Path, content: bytes) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(module, "write_atomically", full)
-    path = tmp_path / "lseu.sol"
-    path.write_text("kept")
-    assert main(["solve", str(LSEU), "--policy", "scip:default", "--solution", str(path), "--json"]) == 1
-    output = capfd.readouterr()
-    assert json.loads(output.out)["runs"][0]["status"] == "optimal"
-    assert "No space left" in output.err
-    assert path.read_text() == "kept"
 
 
 # ---- what is said ----------------------------------------------------------------------------------------------------

@@ -1,0 +1,72 @@
+"""``revibranch solve --solution``: what is written can be read back, and nothing is lost where it cannot be written."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from pyscipopt import Model
+
+from revibranch.cli import main
+from revibranch.cli import solution as module
+
+from .problems import LSEU, Capture, as_json
+
+
+def test_the_solution_can_be_read_back(tmp_path: Path, capfd: Capture) -> None:
+    path = tmp_path / "lseu.sol"
+    assert main(["solve", str(LSEU), "--policy", "scip:default", "--against", "scip:random", "--solution", str(path)]) == 0
+    model = Model()
+    model.hideOutput()
+    model.readProblem(str(LSEU))
+    solution = model.readSolFile(str(path))
+    assert model.getSolObjVal(solution) == pytest.approx(1120)
+    assert model.addSol(solution)
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [
+        "minimize\n obj: x\nsubject to\n c: x >= 2\nbounds\n 0 <= x <= 1\ngeneral\n x\nend\n",
+        "maximize\n obj: x + y\nsubject to\n c: x - y = 0\ngeneral\n x\nend\n",
+    ],
+    ids=["infeasible", "unbounded"],
+)
+def test_where_there_is_no_solution_the_file_stays_and_the_result_is_told(tmp_path: Path, capfd: Capture, problem: str) -> None:
+    file, path = tmp_path / "no.lp", tmp_path / "no.sol"
+    file.write_text(problem)
+    path.write_text("kept")
+    result = as_json(capfd, file, "--policy", "scip:default", "--solution", path, code=1)
+    assert result["runs"][0]["objective"] is None
+    assert path.read_text() == "kept"
+
+
+def test_a_solution_never_takes_the_place_of_what_is_read(tmp_path: Path, capfd: Capture) -> None:
+    file = tmp_path / "a.mps"
+    file.write_bytes(LSEU.read_bytes())
+    link, pipe = tmp_path / "link.mps", tmp_path / "pipe"
+    link.symlink_to(file)
+    os.mkfifo(pipe)
+    for target in (file, link, pipe, tmp_path / "nowhere" / "a.sol"):
+        assert main(["solve", str(file), "--policy", "scip:default", "--solution", str(target)]) == 2
+        assert len(capfd.readouterr().err.strip().splitlines()) == 1
+    assert file.read_bytes() == LSEU.read_bytes()
+    assert link.is_symlink()
+    assert pipe.is_fifo()
+
+
+def test_a_solution_that_cannot_be_written_at_last_costs_no_result(tmp_path: Path, capfd: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, content: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(module, "write_atomically", full)
+    path = tmp_path / "lseu.sol"
+    path.write_text("kept")
+    assert main(["solve", str(LSEU), "--policy", "scip:default", "--solution", str(path), "--json"]) == 1
+    output = capfd.readouterr()
+    assert json.loads(output.out)["runs"][0]["status"] == "optimal"
+    assert "No space left" in output.err
+    assert path.read_text() == "kept"
