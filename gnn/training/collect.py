@@ -1,7 +1,8 @@
-"""Collection: solve training instances, ask strong branching at some nodes, keep what it says.
+"""Collection: solve training instances, ask an expert at some nodes, keep what it says.
 
-The other nodes are branched on pseudocosts by the same plugin, so that every decision on a sample's path is recorded with
-its choice (the scheme of Gasse et al. 2019, whose expert too is asked at random nodes of trees that pseudocosts grow).
+Where the expert is strong branching, the other nodes are branched on pseudocosts by the same plugin, so that every decision on a
+sample's path is recorded with its choice (the scheme of Gasse et al. 2019, whose expert too is asked at random nodes of trees
+that pseudocosts grow). An expert that costs nothing branches everywhere, and its samples are of its own trees.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 
 from ...branching.episode import Episode, EpisodeError
 from ...branching.episode_recorder import EpisodeRecorder
-from ...branching.expert import strong_branching
+from ...branching.expert import ConstraintByConstraint, strong_branching
 from ...branching.policy import PathStep, Policy
 from ...branching.settings import apply_settings
 from ...branching.solving import attach, optimize
@@ -61,7 +62,7 @@ def pseudocost_scores(state: BranchState) -> NDArray[np.float64]:
 
 
 class CollectPolicy(Policy):
-    """Branches like strong branching at some nodes, which become samples, and on pseudocosts at the others.
+    """Branches like the expert at some nodes, which become samples; at the others on pseudocosts or, where it costs nothing, like it too.
 
     Args:
         settings: at which nodes the expert is asked, and how often.
@@ -77,15 +78,19 @@ class CollectPolicy(Policy):
         self._random = np.random.default_rng(entropy)
         self._labels: NDArray[np.float64] | None = None
         self._model: weakref.ref[Model] | None = None
+        self._order: tuple[int, ConstraintByConstraint] | None = None
+        """SCIP's run, and the rule for its variables."""
 
     def begin(self, model: Model) -> None:
         """Remember the model, weakly: PySCIPOpt never frees a model that a plugin refers to."""
-        self._model = weakref.ref(model)
+        self._model, self._order = weakref.ref(model), None
 
     def score(self, state: BranchState, path: Sequence[PathStep]) -> NDArray[np.float64]:  # noqa: ARG002
-        """The expert's scores, or those of pseudocosts."""
+        """The expert's scores, or those of what branches in between."""
         self._labels = self._ask(state)
-        return pseudocost_scores(state) if self._labels is None else self._labels
+        if self._labels is not None:
+            return self._labels
+        return pseudocost_scores(state) if self.settings.expert == "strong-branching" else self._rule(state)
 
     def remember(self, state: BranchState, path: Sequence[PathStep], choice: int) -> int:
         """Record the decision; its number is what its descendants see of it."""
@@ -105,9 +110,16 @@ class CollectPolicy(Policy):
         asked = self._random.random() < (settings.shallow_probability if shallow else settings.probability)
         if not asked or len(state.candidates) < 2 or self.recorder.n_samples >= settings.per_instance:
             return None
+        if settings.expert == "constraint-by-constraint":
+            return self._rule(state)
         scores = strong_branching(self._scip(), iteration_limit=settings.iteration_limit).scores
         # With fewer than two valid results there is nothing to choose between.
         return scores if np.isfinite(scores).sum() >= 2 else None
+
+    def _rule(self, state: BranchState) -> NDArray[np.float64]:
+        if self._order is None or self._order[0] != state.node.run:
+            self._order = state.node.run, ConstraintByConstraint(self._scip())
+        return self._order[1].places(state)
 
     def _scip(self) -> Model:
         model = None if self._model is None else self._model()

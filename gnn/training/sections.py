@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -65,6 +65,8 @@ class Section(BaseModel):
 class SampleSettings(Section):
     """How an expert's decisions are collected."""
 
+    expert: Literal["strong-branching", "constraint-by-constraint"] = "strong-branching"
+    """Whose decisions: those of full strong branching, or of ``branching.expert.ConstraintByConstraint``, which costs nothing."""
     training: Positive = 2000
     """Least number of training samples; the last instance is sampled in full."""
     validation: Positive = 400
@@ -77,7 +79,7 @@ class SampleSettings(Section):
     """The same at depths below ``shallow_depth``."""
     shallow_depth: Natural = 4
     iteration_limit: Annotated[int, Field(ge=-1)] = -1
-    """Simplex iterations of each of the expert's LPs; -1 for no limit."""
+    """Simplex iterations of each LP of strong branching; -1 for no limit."""
     settings: SettingsNames = "clean"
     """Name of the set of SCIP parameters, or names of several, of which one is drawn for every instance."""
     node_limit: Positive = 2000

@@ -84,6 +84,20 @@ def test_every_instance_is_solved_with_one_of_several_settings(tmp_path: Path) -
     assert found == {seed: settings_of(("clean", "default"), recipe.seed, seed) for seed in found}
 
 
+def test_the_rule_of_thumb_branches_everywhere_and_asks_no_lp(tmp_path: Path) -> None:
+    watched = Watched(small(expert="constraint-by-constraint", probability=0.5, per_instance=1000).samples)
+    model = get(FAMILY).generate("50x250", 0).to_model()
+    apply_settings(model, "clean")
+    attach(model, watched, strict=True)
+    optimize(model)
+    rule = watched._order
+    assert rule is not None
+    assert watched.recorder.n_samples
+    assert len(watched.seen) > watched.recorder.n_samples
+    assert all(choice == rule[1].places(state).argmax() for state, _, choice in watched.seen)
+    assert model.getNStrongbranchLPIterations() == 0
+
+
 def test_ctrl_c_leaves_no_episode_of_a_part_of_a_tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     remember, calls = CollectPolicy.remember, count()
 
