@@ -93,6 +93,4 @@ class ConstraintByConstraint:
         constraints = self._constraint[state.candidates].tolist()
         decided = np.array([np.count_nonzero(taken[self._members[constraint]]) if constraint >= 0 else -1 for constraint in constraints])
         order = np.lexsort((-state.candidates, columns[state.candidates, _VALUE], decided))
-        places = np.empty(len(order))
-        places[order] = np.arange(len(order))
-        return places
+        return order.argsort().astype(np.float64)

@@ -90,7 +90,7 @@ class CollectPolicy(Policy):
         self._labels = self._ask(state)
         if self._labels is not None:
             return self._labels
-        return pseudocost_scores(state) if self.settings.expert == "strong-branching" else self._rule(state)
+        return self._rule(state) if self.settings.expert == "constraint-by-constraint" else pseudocost_scores(state)
 
     def remember(self, state: BranchState, path: Sequence[PathStep], choice: int) -> int:
         """Record the decision; its number is what its descendants see of it."""
