@@ -1,4 +1,7 @@
-"""A guard around a policy: where its choices gain less than SCIP's pseudocosts promise, SCIP's own rule takes over."""
+"""A guard around a policy: where its choices gain less than SCIP's pseudocosts promise, SCIP's own rule takes over.
+
+Policies that look for solutions, not for bounds, are not judged: they take turns with SCIP's rule.
+"""
 
 from __future__ import annotations
 
@@ -32,6 +35,8 @@ CENSORING = 0.5
 """How far it may lie below that, in standard deviations: see ``Comparison``."""
 FIRST_REST = 512
 """Nodes that go to SCIP's rule after the first hand-over; twice as many after each further one."""
+FIRST_TURN = 300
+"""Nodes of the first turn of a policy that does not raise the bound, then of SCIP's rule; each turn after these has twice as many."""
 MOST_PENDING = 4096
 """Decisions whose children are waited for. A search that jumps about leaves the oldest unseen."""
 
@@ -92,7 +97,13 @@ class GuardedPolicy(PolicyWrapper):
     best candidate that has been branched on). When a child comes up for branching, its LP tells what the policy's choice has
     gained; a promise counts no further than to the cutoff bound. Once ``Comparison`` finds the policy behind, SCIP's next rule
     takes the following nodes: ``FIRST_REST`` at first. Then the policy is tried again, from a clean slate, and after each
-    further failure SCIP's rule takes twice as many. All of this depends on the search alone: same seed, same tree.
+    further failure SCIP's rule takes twice as many.
+
+    A policy whose ``raises_bound`` is False cannot be judged so. Its trees end early or late by luck: it is given ``FIRST_TURN``
+    nodes, then SCIP's rule as many, then it twice as many, and so on: where one of the two does not come to an end, the other
+    has half of all nodes.
+
+    All of this depends on the search alone: same seed, same tree.
 
     A guard follows one solve at a time; the policy inside may serve several.
 
@@ -103,13 +114,15 @@ class GuardedPolicy(PolicyWrapper):
     def __init__(self, policy: Policy) -> None:
         super().__init__(policy)
         self.handovers = 0
-        """How often the policy was found to be behind in this solve."""
+        """How often the policy was found to be behind in this solve, or its turn was over."""
         self.nodes_left = 0
         """Nodes of this solve that SCIP's rule was given for that."""
         self._search: Search | None = None
         self._comparison = Comparison()
         self._last_mean = 0.0
         self._resting = 0
+        self._turn: int | None = None
+        """Nodes left of the policy's turn; None for a policy that is judged by its gains."""
         self._run = 0
         self._pending: dict[int, tuple[float, tuple[float, float]]] = {}
         """By node: LP objective, promises down and up."""
@@ -122,17 +135,24 @@ class GuardedPolicy(PolicyWrapper):
         self._last_mean = 0.0
         self._pending.clear()
         super().begin(model)
+        self._turn = None if self.raises_bound else FIRST_TURN
 
     def skip(self) -> bool:
         """Whether SCIP's rule has the node, before anything of it is read."""
+        if self._turn == 0:
+            self._hand_over()
         if self._resting:
             self._resting -= 1
             self.nodes_left += 1
             return True
+        if self._turn is not None:
+            self._turn -= 1
         return super().skip()
 
     def score(self, state: BranchState, path: Sequence[PathStep]) -> NDArray[np.floating] | None:
         """The policy's scores; None at the node where it is found to be behind."""
+        if self._turn is not None:
+            return self.policy.score(state, path)
         search = self._search
         if search is None:
             raise RuntimeError("a guard must begin a solve before it scores")
@@ -154,14 +174,15 @@ class GuardedPolicy(PolicyWrapper):
         return scores
 
     def report(self) -> dict[str, float | str]:
-        """How often the guard stepped in, and gains by promises: geometric mean over recent children, or as of the last hand-over."""
-        mean = self._comparison.mean if self._comparison.count else self._last_mean
-        return {
-            **super().report(),
-            "guard_handovers": self.handovers,
-            "guard_nodes_left": self.nodes_left,
-            "guard_gain_to_promise": round(exp(mean), 4),
-        }
+        """How often the guard stepped in, for how many nodes, and why.
+
+        Where it judges, gains by promises: geometric mean over recent children, or as of the last hand-over.
+        """
+        report = {**super().report(), "guard_handovers": self.handovers, "guard_nodes_left": self.nodes_left}
+        if self._turn is None:
+            mean = self._comparison.mean if self._comparison.count else self._last_mean
+            report["guard_gain_to_promise"] = round(exp(mean), 4)
+        return report
 
     def _note(self, state: BranchState, scores: NDArray[np.floating], promise: tuple[float, float]) -> None:
         node = state.node
@@ -178,8 +199,13 @@ class GuardedPolicy(PolicyWrapper):
             del self._pending[next(iter(self._pending))]
 
     def _hand_over(self) -> None:
-        self._resting = FIRST_REST << min(self.handovers, 32)
+        doublings = min(self.handovers, 32)
         self.handovers += 1
+        if self._turn is not None:
+            self._resting = FIRST_TURN << doublings
+            self._turn = 2 * self._resting
+            return
+        self._resting = FIRST_REST << doublings
         self._last_mean = self._comparison.mean
         self._comparison = Comparison()
         self._pending.clear()

@@ -40,14 +40,17 @@ class PathStep:
 class Policy(Protocol):
     """Scores the branching candidates of a node.
 
-    Subclass it (all methods but ``score`` have bodies) or give an object of the same shape, with or without ``skip`` and
-    ``report``. A policy may raise: the brancher reports it once, lets SCIP's default rule take the node, and goes on.
+    Subclass it (all methods but ``score`` have bodies) or give an object of the same shape, with or without ``skip``, ``report`` and
+    ``raises_bound``. A policy may raise: the brancher reports it once, lets SCIP's default rule take the node, and goes on.
     """
 
     extended: bool = True
     """Whether the policy reads the variable columns behind Ecole's 19. False saves the time to write them."""
     needs_path: bool = True
     """Whether ``score`` reads ``path`` or ``remember`` has an effect. False saves both: ``path`` is then empty."""
+    raises_bound: bool = True
+    """Whether its choices are to raise the dual bound. False for one whose trees end when they come upon a solution that attains the
+    root's bound: gains say nothing of its choices, so the guard does not judge it by them."""
 
     def begin(self, model: Model) -> None:
         """Called once before the first decision of a solve, after presolving.
@@ -92,7 +95,7 @@ class PolicyWrapper(Policy):
     """A policy around another one: passes everything on, and its subclasses change what they are there for.
 
     Args:
-        policy: the one inside; it may lack ``skip`` and ``report``.
+        policy: the one inside; it may lack ``skip``, ``report`` and ``raises_bound``.
     """
 
     def __init__(self, policy: Policy) -> None:
@@ -107,6 +110,11 @@ class PolicyWrapper(Policy):
     def needs_path(self) -> bool:  # type: ignore[override]
         """As the policy has it."""
         return self.policy.needs_path
+
+    @property
+    def raises_bound(self) -> bool:  # type: ignore[override]
+        """As the policy has it; True where it does not say."""
+        return getattr(self.policy, "raises_bound", True)
 
     def begin(self, model: Model) -> None:
         """Begin with the policy."""

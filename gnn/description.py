@@ -55,6 +55,8 @@ class Description(BaseModel):
     """Commit of the code that trained it."""
     scip_version: str | None = None
     """SCIP's version on the training machine."""
+    raises_bound: bool = True
+    """``Policy.raises_bound``, by what the policy was trained to do."""
 
 
 class Header(BaseModel):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -138,10 +139,12 @@ class NativePolicy(Policy):
     Args:
         config: of the network; ``fits`` tells whether it can run here.
         tensors: its weights by name.
+        raises_bound: ``Policy.raises_bound``.
     """
 
-    def __init__(self, config: NetworkConfig, tensors: _Arrays) -> None:
+    def __init__(self, config: NetworkConfig, tensors: _Arrays, *, raises_bound: bool = True) -> None:
         self.config = config
+        self.raises_bound = raises_bound
         self.extended = config.extended
         self.needs_path = config.history_length > 0
         self._tensors = {name: np.array(tensor, dtype=np.float32) for name, tensor in tensors.items()}
@@ -151,7 +154,7 @@ class NativePolicy(Policy):
         self._network()
 
     def __reduce__(self) -> tuple[object, ...]:
-        return NativePolicy, (self.config, self._tensors)
+        return partial(NativePolicy, raises_bound=self.raises_bound), (self.config, self._tensors)
 
     def begin(self, model: Model) -> None:
         """Nothing is kept from solve to solve."""

@@ -45,7 +45,11 @@ def load_policy(spec: str | os.PathLike[str], *, device: Device = "auto", thread
         return AutoPolicy(families, partial(load_policy, device=device, threads=threads))
     path = _resolve(spec)
     header, tensors = read_checkpoint(path)
-    cpu = NativePolicy(header.config, tensors) if fits(header.config) else _torch_policy(header, tensors, "cpu", threads)
+    cpu: Policy
+    if fits(header.config):
+        cpu = NativePolicy(header.config, tensors, raises_bound=header.description.raises_bound)
+    else:
+        cpu = _torch_policy(header, tensors, "cpu", threads)
     gpu = partial(_torch_policy, header, tensors, "cuda", threads)
     if device == "cuda":
         return FallbackPolicy(gpu, cpu)
@@ -58,7 +62,7 @@ def _torch_policy(header: Header, tensors: Mapping[str, NDArray[np.float32]], de
     from .checkpoint import network_of
     from .torch_policy import NetworkPolicy
 
-    return NetworkPolicy(network_of(header, tensors), device, threads)
+    return NetworkPolicy(network_of(header, tensors), device, threads, raises_bound=header.description.raises_bound)
 
 
 def _resolve(spec: str | os.PathLike[str]) -> Path:

@@ -66,12 +66,15 @@ class NetworkPolicy(Policy):
         network: is moved to the device and put into evaluation mode.
         device: where it runs.
         threads: torch's threads during a call; the process's own number is restored after it.
+        raises_bound: ``Policy.raises_bound``.
 
     Raises:
         ValueError: fewer than one thread.
     """
 
-    def __init__(self, network: BranchingNetwork, device: torch.device | str = "cpu", threads: int = 1) -> None:
+    def __init__(
+        self, network: BranchingNetwork, device: torch.device | str = "cpu", threads: int = 1, *, raises_bound: bool = True
+    ) -> None:
         if threads < 1:
             raise ValueError(f"a policy needs at least one thread, not {threads}")
         self.network = network.to(device).eval()
@@ -79,6 +82,7 @@ class NetworkPolicy(Policy):
         self.threads = threads
         self.extended = network.config.extended
         self.needs_path = network.config.history_length > 0
+        self.raises_bound = raises_bound
         self._kept: _Kept | None = None
         self._scored: _Scored | None = None
 

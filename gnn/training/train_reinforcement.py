@@ -90,7 +90,7 @@ def train_reinforcement(
     resume = resume and holds_run(out, [checkpoint.name])
     take_folder(out, [checkpoint.name], resume=resume)
     resumes = resume and state.exists()
-    start = None if recipe.start is None else load_checkpoint(_start_path(recipe.start))[0]
+    start, origin = (None, None) if recipe.start is None else load_checkpoint(_start_path(recipe.start))
     if resumes:
         require_run_of(recipe, start, out)
     write_atomically(out / RECIPE_NAME, text.encode())
@@ -122,7 +122,7 @@ def train_reinforcement(
     finally:
         pool.close()
         log.close()
-    description = _describe(recipe, text, learner)
+    description = _describe(recipe, text, learner, raises_bound=origin is None or origin.raises_bound)
     save_checkpoint(checkpoint, network, description)
     return ReinforcementResult(checkpoint, description, learner.best)
 
@@ -131,7 +131,7 @@ def _start_path(start: str) -> Path:
     return pretrained_path(start) if start in pretrained_names() else Path(start)
 
 
-def _describe(recipe: ReinforcementRecipe, text: str, learner: Reinforcement) -> Description:
+def _describe(recipe: ReinforcementRecipe, text: str, learner: Reinforcement, *, raises_bound: bool) -> Description:
     best, state = learner.best, learner.state
     return Description(
         family=recipe.instances.label,
@@ -146,6 +146,7 @@ def _describe(recipe: ReinforcementRecipe, text: str, learner: Reinforcement) ->
         },
         commit=source_commit(),
         scip_version=".".join(str(part) for part in scip_version()),
+        raises_bound=raises_bound,
     )
 
 

@@ -241,7 +241,8 @@ def _policy_facts(row: RunRow) -> Iterator[tuple[str, str]]:
     if "guard_handovers" in report:
         times, nodes = int(report["guard_handovers"]), int(report["guard_nodes_left"])
         if times:
-            yield "guard", f"the policy fell behind SCIP's pseudocosts {_times(times)}, {_count(nodes)} nodes left to SCIP's rule"
+            why = "the policy fell behind SCIP's pseudocosts" if "guard_gain_to_promise" in report else "the policy's turn was over"
+            yield "guard", f"{why} {_times(times)}, {_count(nodes)} nodes left to SCIP's rule"
 
 
 def _times(count: int) -> str:

@@ -18,7 +18,7 @@ from revibranch.branching import guard
 from revibranch.branching._scip import Search
 from revibranch.branching.brancher import LearnedBrancher
 from revibranch.branching.guard import FEWEST, MEMORY, Comparison, GuardedPolicy
-from revibranch.branching.policy import PathStep, Policy
+from revibranch.branching.policy import PathStep, Policy, PolicyWrapper
 from revibranch.branching.settings import apply_settings
 from revibranch.branching.solving import attach, optimize
 from revibranch.branching.state import BranchState, variable_column_names
@@ -212,6 +212,41 @@ def test_policy_is_tried_again_and_rests_twice_as_long(monkeypatch: pytest.Monke
     handovers = int(brancher.statistics.policy["guard_handovers"])
     assert handovers >= 3
     assert rests[: handovers - 1] == [8 * 2**turn for turn in range(handovers - 1)]
+
+
+class SeeksSolutions(MostFractional):
+    raises_bound = False
+
+
+def test_policy_that_does_not_raise_the_bound_takes_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guard, "FIRST_TURN", 3)
+    skipped: list[bool] = []
+
+    class Noted(GuardedPolicy):
+        def skip(self) -> bool:
+            skipped.append(super().skip())
+            return skipped[-1]
+
+    guarded = Noted(SeeksSolutions())
+    for _ in range(2):  # the second solve begins with the first turn again
+        skipped.clear()
+        _, brancher = solved("knapsack:30x4:201", guarded)
+        nodes = len(skipped)
+        assert nodes > 50
+        turns = [skip for turn in (3, 6, 12, 24) for skip in [False] * turn + [True] * turn]
+        assert skipped[: len(turns)] == turns[:nodes]
+        facts = brancher.statistics
+        assert facts.passes == facts.policy["guard_nodes_left"] == sum(skipped)
+        assert facts.decisions == nodes - sum(skipped)
+        assert facts.policy["guard_handovers"] >= 3
+        assert "guard_gain_to_promise" not in facts.policy
+
+
+def test_turns_are_taken_through_other_wrappers_and_in_the_first_turn_nothing_changes() -> None:
+    _, plain = solved("knapsack:30x4:200", SeeksSolutions())
+    _, guarded = solved("knapsack:30x4:200", GuardedPolicy(PolicyWrapper(SeeksSolutions())))
+    assert plain.statistics.decisions == guarded.statistics.decisions < guard.FIRST_TURN
+    assert "guard_gain_to_promise" not in guarded.statistics.policy
 
 
 def test_paths_and_memories_pass_through() -> None:

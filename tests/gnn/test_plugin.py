@@ -6,10 +6,11 @@ import pytest
 from pyscipopt import Model
 
 import revibranch
-from revibranch.branching.guard import GuardedPolicy
+from revibranch.branching.guard import FIRST_TURN, GuardedPolicy
 from revibranch.branching.settings import apply_rule, apply_settings
 from revibranch.branching.shortlist import ShortlistPolicy
 from revibranch.gnn.description import read_header
+from revibranch.gnn.policy import load_policy
 from revibranch.gnn.pretrained import pretrained_names, pretrained_path
 from revibranch.instances import families
 
@@ -26,7 +27,6 @@ SHIPPED = [
     ("setcover", "setcover", "300x600"),
     ("auction", "auction", "75x375"),
     ("independent-set", "independent-set", "400"),
-    ("knapsack", "knapsack", "30x4"),
 ]
 """Policies that choose better than pseudocosts, and the family and size that they are tried on."""
 LEVEL = [
@@ -34,6 +34,8 @@ LEVEL = [
     ("general", "general", "60x80"),
 ]
 """Policies that choose about as well as pseudocosts (benchmarks/POLICIES.md): the guard may step in."""
+SEEKERS = [("knapsack", "knapsack", "30x4")]
+"""Policies that look for solutions, not for bounds."""
 
 
 def handovers(seeds: range, policy: str, family: str, size: str) -> int:
@@ -48,11 +50,12 @@ def handovers(seeds: range, policy: str, family: str, size: str) -> int:
 
 
 def test_every_policy_that_ships_is_tried_here_and_small() -> None:
-    tried = SHIPPED + LEVEL
+    tried = SHIPPED + LEVEL + SEEKERS
     assert sorted(policy for policy, _, _ in tried) == list(pretrained_names())
     for policy, family, _ in tried:
         trained = read_header(pretrained_path(policy)).description.family
         assert trained == (None if policy == "general" else family)
+        assert load_policy(policy).raises_bound == (policy not in {name for name, _, _ in SEEKERS})
         assert pretrained_path(policy).stat().st_size < 1_000_000
 
 
@@ -83,7 +86,23 @@ def test_shipped_policy_keeps_its_office_on_many_instances_of_its_family(policy:
     assert handovers(range(4, 40), policy, family, size) <= 1
 
 
-@pytest.mark.parametrize(("policy", "family", "size"), SHIPPED)
+@pytest.mark.parametrize(("policy", "family", "size"), SEEKERS)
+@pytest.mark.parametrize("name", ["auto", "its own"])
+def test_shipped_policy_that_looks_for_solutions_takes_turns(policy: str, family: str, size: str, name: str) -> None:
+    turns = 0
+    for seed in range(8):
+        model = build(family, size, seed)
+        brancher = revibranch.include(model, policy if name == "its own" else name, strict=True)
+        revibranch.optimize(model)
+        assert model.getStatus() == "optimal"
+        facts = brancher.statistics.as_dict()
+        assert "guard_gain_to_promise" not in facts
+        assert (int(facts["guard_handovers"]) > 0) == (int(facts["decisions"]) >= FIRST_TURN and int(facts["guard_nodes_left"]) > 0)
+        turns += int(facts["guard_handovers"])
+    assert turns
+
+
+@pytest.mark.parametrize(("policy", "family", "size"), SHIPPED + SEEKERS)
 def test_auto_takes_the_policy_of_the_family(policy: str, family: str, size: str) -> None:
     model = build(family, size, 1)
     brancher = revibranch.include(model, strict=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import subprocess
 import sys
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from revibranch.gnn import pretrained
+from revibranch.gnn.automatic import AutoPolicy
 from revibranch.gnn.checkpoint import CheckpointError, Description, save_checkpoint
 from revibranch.gnn.network import BranchingNetwork, NetworkConfig
 from revibranch.gnn.policy import load_policy
@@ -61,6 +63,20 @@ def test_a_width_the_native_network_cannot_run_goes_to_torch(tmp_path):
     policy = load_policy(path)
     assert isinstance(policy, NetworkPolicy)
     np.testing.assert_array_equal(policy.score(random_state(1), []), NetworkPolicy(network).score(random_state(1), []))
+
+
+@pytest.mark.parametrize("width", [16, 12])  # for the native network, and for torch's
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_what_a_policy_is_after_stands_in_its_checkpoint(tmp_path, width, device):
+    network = BranchingNetwork(NetworkConfig(width=width, heads=2))
+    for raises_bound in (True, False):
+        path = tmp_path / f"{raises_bound}.safetensors"
+        save_checkpoint(path, network, Description(family="knapsack", raises_bound=raises_bound))
+        assert load_policy(path, device=device).raises_bound == raises_bound
+    loaded = load_policy(tmp_path / "False.safetensors", device="cpu")
+    assert AutoPolicy({"mine": "knapsack"}, lambda _: loaded).raises_bound is False
+    if width == 16:
+        assert pickle.loads(pickle.dumps(loaded)).raises_bound is False
 
 
 def test_every_policy_that_ships_loads_and_scores():

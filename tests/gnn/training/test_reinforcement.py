@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from revibranch.gnn.checkpoint import save_checkpoint
+from revibranch.gnn.checkpoint import load_checkpoint, save_checkpoint
 from revibranch.gnn.description import Description
 from revibranch.gnn.network import BranchingNetwork
 from revibranch.gnn.training import reinforcement
@@ -23,6 +23,7 @@ from revibranch.gnn.training.reinforcement import Reinforcement
 from revibranch.gnn.training.rollout import RolloutResult, RolloutTask, Weights, roll_out
 from revibranch.gnn.training.state import StateError, load_state, save_state
 from revibranch.gnn.training.tasks import Outcome, SerialTasks
+from revibranch.gnn.training.train_reinforcement import ReinforcementObserver, train_reinforcement
 
 from .trainings import LEARNERS, TEXT, recipe, run
 
@@ -294,6 +295,19 @@ def test_a_head_that_says_something_else_begins_at_random(
         same = theirs.shape == value.shape and torch.equal(theirs, value)
         assert same == (kept or not name.startswith("decoder.score.2.")), name
     assert (state.rollout_network is start) == acts
+
+
+class Silent(ReinforcementObserver):
+    """Is told, and says nothing."""
+
+
+@pytest.mark.parametrize("raises_bound", [True, False])
+def test_what_the_policy_is_after_is_kept_from_the_start(tmp_path: Path, raises_bound: bool) -> None:
+    settings = recipe(tmp_path, "revibranch", f"start={tmp_path / 'start.safetensors'}", "rollout.decisions=20")
+    torch.manual_seed(1)
+    save_checkpoint(tmp_path / "start.safetensors", BranchingNetwork(settings.network), Description(family=None, raises_bound=raises_bound))
+    result = train_reinforcement(settings, "", tmp_path / "run", Silent(), workers=0)
+    assert result.description.raises_bound == load_checkpoint(result.checkpoint)[1].raises_bound == raises_bound
 
 
 def test_the_checkpoint_of_a_run_is_a_policy(tmp_path: Path) -> None:
