@@ -6,7 +6,8 @@ import pytest
 from pyscipopt import Model
 
 import revibranch
-from revibranch.branching.guard import FIRST_TURN, GuardedPolicy
+from revibranch.branching import guard
+from revibranch.branching.guard import GuardedPolicy
 from revibranch.branching.settings import apply_rule, apply_settings
 from revibranch.branching.shortlist import ShortlistPolicy
 from revibranch.gnn.description import read_header
@@ -88,7 +89,10 @@ def test_shipped_policy_keeps_its_office_on_many_instances_of_its_family(policy:
 
 @pytest.mark.parametrize(("policy", "family", "size"), SEEKERS)
 @pytest.mark.parametrize("name", ["auto", "its own"])
-def test_shipped_policy_that_looks_for_solutions_takes_turns(policy: str, family: str, size: str, name: str) -> None:
+def test_shipped_policy_that_looks_for_solutions_takes_turns(
+    monkeypatch: pytest.MonkeyPatch, policy: str, family: str, size: str, name: str
+) -> None:
+    monkeypatch.setattr(guard, "FIRST_TURN", 10)
     turns = 0
     for seed in range(8):
         model = build(family, size, seed)
@@ -97,7 +101,7 @@ def test_shipped_policy_that_looks_for_solutions_takes_turns(policy: str, family
         assert model.getStatus() == "optimal"
         facts = brancher.statistics.as_dict()
         assert "guard_gain_to_promise" not in facts
-        assert (int(facts["guard_handovers"]) > 0) == (int(facts["decisions"]) >= FIRST_TURN and int(facts["guard_nodes_left"]) > 0)
+        assert (int(facts["guard_handovers"]) > 0) == (int(facts["decisions"]) >= 10 and int(facts["guard_nodes_left"]) > 0)
         turns += int(facts["guard_handovers"])
     assert turns
 
