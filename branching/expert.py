@@ -80,7 +80,7 @@ class ConstraintByConstraint:
         """(n,) the constraint that a variable belongs to; -1 for none."""
         lengths = np.zeros(len(places), dtype=np.intp)
         for constraint in model.getConss(transformed=True):
-            variables = [places[variable.ptr()] for variable in model.getConsVars(constraint) if variable.ptr() in places]
+            variables = [places[variable.ptr()] for variable in model.getConsVars(constraint) or () if variable.ptr() in places]
             members = np.array(variables, dtype=np.intp)
             longer = members[lengths[members] < len(members)]
             self._constraint[longer], lengths[longer] = len(self._members), len(members)

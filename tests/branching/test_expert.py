@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from pyscipopt import Model
+from pyscipopt import SCIP_RESULT, Conshdlr, Model
 
 from revibranch.branching.expert import ConstraintByConstraint
 from revibranch.branching.policy import PathStep, Policy
@@ -48,6 +48,35 @@ class Checked(Policy):
         self.choices.append(int(places.argmax()))
         self.most = max(self.most, max(packed) - min(packed))
         return places
+
+
+class Silent(Conshdlr):  # type: ignore[misc]
+    """Constraints that every solution satisfies, and that cannot say which variables are theirs."""
+
+    def conscheck(self, *_: object) -> dict[str, object]:
+        return {"result": SCIP_RESULT.FEASIBLE}
+
+    def consenfolp(self, *_: object) -> dict[str, object]:
+        return {"result": SCIP_RESULT.FEASIBLE}
+
+    def consenfops(self, *_: object) -> dict[str, object]:
+        return {"result": SCIP_RESULT.FEASIBLE}
+
+    def conslock(self, *_: object) -> None:
+        pass
+
+
+def test_constraints_that_cannot_say_their_variables_have_none() -> None:
+    model = get("knapsack").generate(f"{ITEMS}x{KNAPSACKS}", 1).to_model()
+    apply_settings(model, "clean")
+    handler = Silent()
+    model.includeConshdlr(handler, "silent", "", needscons=True)
+    model.addPyCons(model.createCons(handler, "one"))
+    model.setParam("limits/totalnodes", 20)
+    checked = Checked()
+    attach(model, checked, strict=True)
+    optimize(model)
+    assert checked.choices
 
 
 def test_constraint_by_constraint_goes_on_with_the_knapsack_that_has_most_packed() -> None:
