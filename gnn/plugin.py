@@ -47,8 +47,8 @@ def include(
         mode: ``time`` branches where the policy says. ``nodes`` lets strong branching decide among the policy's best candidates
             (:class:`~revibranch.branching.shortlist.ShortlistPolicy`): fewer nodes, for more time at most of them. For LPs that
             are cheap, or a tree that must fit into memory.
-        guard: leave the nodes to SCIP's next rule while the policy gains less in the dual bound than SCIP's pseudocosts promise
-            (:class:`~revibranch.branching.guard.GuardedPolicy`).
+        guard: leave the nodes to SCIP's next rule while the policy gains less in the dual bound than SCIP's pseudocosts promise; take
+            turns with it where the policy is not after the bound (:class:`~revibranch.branching.guard.GuardedPolicy`).
         priority: priority among SCIP's branching rules; the highest unless told otherwise. Of several policies that are included into
             one model with the same priority the last one decides.
         strict: keep the first exception of the policy; ``revibranch.optimize(model)`` raises it after the solve.
