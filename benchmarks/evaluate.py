@@ -214,7 +214,7 @@ def _refuse_others(jobs: Sequence[Job], kept: Sequence[RunRow], path: Path) -> N
         if _differ(row.instance_sha256, files.get(row.instance)):
             raise StoreError(f"{path} has runs on another file by the name of {row.instance}: choose another --out")
         if _differ(row.policy_sha256, weights.get(row.policy)):
-            raise StoreError(f"{path} has runs of {row.policy} with other weights than it has now: choose another --out")
+            raise StoreError(f"{path} has runs of {row.policy} with another file of weights than it has now: choose another --out")
 
 
 def _differ(before: str | None, now: str | None) -> bool:

@@ -73,14 +73,14 @@ def measure(
         time_limit: CPU seconds of a run.
 
     Raises:
-        StoreError: of what was run before some is of other weights, or of other files, by the same names.
+        StoreError: of what was run before some is of other files, of the policy or of an instance, by the same names.
         CheckpointError: there is no such policy.
     """
     rules = cases(name, load_policy(name, device="cpu"), lengths)
     weights = policy_checksum(name)
     done = {run_key(row) for row in stored}
     if any(_rule(row) == name and row.policy_sha256 != weights for row in stored):
-        raise StoreError(f"there are runs of {name} with other weights than it has now: choose another --out")
+        raise StoreError(f"there are runs of {name} with another file of weights than it has now: choose another --out")
     for source in sources:
         file = file_checksum(source.path)
         if any(row.instance == source.name and row.instance_sha256 != file for row in stored):

@@ -59,6 +59,9 @@ class LearnedBrancher(Branchrule):  # type: ignore[misc]  # PySCIPOpt has no com
         """Whether the policy is asked: not after it failed to begin, or changed the tree by itself, up to the next solve."""
         self._branched = False
         """Whether the plugin has branched on the focus node."""
+        self._left = (0, 0)
+        """Run and number of the node that was left to SCIP's next rule last. That rule may tighten the node's domains in place of
+        branching; then SCIP asks all rules again, at the same node."""
 
     # ---- SCIP's callbacks ----------------------------------------------------------------------------------------
 
@@ -70,7 +73,9 @@ class LearnedBrancher(Branchrule):  # type: ignore[misc]  # PySCIPOpt has no com
         """A solve begins."""
         self._begun = False
         self._trusted = True
+        self._left = (0, 0)
         self.error = None
+        self.statistics.reporter = dict
         self._paths.clear()
 
     def branchinitsol(self) -> None:
@@ -112,7 +117,7 @@ class LearnedBrancher(Branchrule):  # type: ignore[misc]  # PySCIPOpt has no com
     def _branch(self) -> dict[str, Any]:
         statistics, policy, search = self.statistics, self.policy, self._search
         if not self._trusted:
-            statistics.fallbacks += 1
+            statistics.fallbacks += self._leaves()
             return _DID_NOT_RUN
         if not search.lp_is_optimal:  # it may be unbounded: nothing to read, and nobody's failure
             return _DID_NOT_RUN
@@ -120,7 +125,7 @@ class LearnedBrancher(Branchrule):  # type: ignore[misc]  # PySCIPOpt has no com
             self._begin()
         if self._skip is not None and self._skip():
             self._check_modes()
-            statistics.passes += 1
+            statistics.passes += self._leaves()
             return _DID_NOT_RUN
         began = perf_counter()
         try:
@@ -138,7 +143,7 @@ class LearnedBrancher(Branchrule):  # type: ignore[misc]  # PySCIPOpt has no com
             statistics.inference_seconds += perf_counter() - began
         self._check_search(state)
         if scores is None:
-            statistics.passes += 1
+            statistics.passes += self._leaves()
             return _DID_NOT_RUN
         choice = best_candidate(scores, len(state.candidates))
         children = search.branch(int(state.candidates[choice]))
@@ -162,6 +167,13 @@ class LearnedBrancher(Branchrule):  # type: ignore[misc]  # PySCIPOpt has no com
                 statistics.inference_seconds += perf_counter() - began
         return _BRANCHED
 
+    def _leaves(self) -> bool:
+        """Whether the focus node is left to SCIP's next rule for the first time."""
+        if not self._search.solving:
+            return True
+        last, self._left = self._left, (self._search.run, self._search.focus)
+        return last != self._left
+
     def _begin(self) -> None:
         model = self._model_reference()
         if model is None:
@@ -179,15 +191,23 @@ class LearnedBrancher(Branchrule):  # type: ignore[misc]  # PySCIPOpt has no com
         self._begun = True
 
     def _take_policy(self) -> None:
-        """A policy may serve several models, one after the other: what it said of the last one stays with that model's brancher."""
-        last = None
+        """A policy may serve several models, one after the other: what it said of the last one stays with that model's brancher.
+
+        The policy itself, for guards and other wrappers are mostly made anew for each model.
+        """
+        policy, last = innermost(self.policy), None
         with suppress(TypeError):  # an object that has no hash, or cannot be referred to weakly
-            last = _asked_by.get(self.policy)
-            _asked_by[self.policy] = weakref.ref(self)
+            last = _asked_by.get(policy)
+            _asked_by[policy] = weakref.ref(self)
         previous = last() if last is not None else None
-        if previous is not None and previous is not self:
+        if previous is not None and previous is not self and previous._at_rest():
             previous.statistics.settle()
         self.statistics.reporter = getattr(self.policy, "report", dict)
+
+    def _at_rest(self) -> bool:
+        """Whether no solve of this model goes on, so that its wrappers have no more to say."""
+        model = self._model_reference()
+        return model is None or model.getStatus() != "unknown"
 
     def _check_search(self, state: BranchState) -> None:
         """Raise where the policy did to SCIP what only the brancher may do."""
@@ -202,7 +222,7 @@ class LearnedBrancher(Branchrule):  # type: ignore[misc]  # PySCIPOpt has no com
     # ---- failures ------------------------------------------------------------------------------------------------
 
     def _hand_over(self, error: BaseException) -> dict[str, Any]:
-        self.statistics.fallbacks += 1
+        self.statistics.fallbacks += self._leaves()
         # Whoever listens to the log may fail too.
         with suppress(Exception):
             self._report(error, "SCIP's default rule takes the node")

@@ -34,9 +34,9 @@ TOLERANCE = 0.3
 CENSORING = 0.5
 """How far it may lie below that, in standard deviations: see ``Comparison``."""
 FIRST_REST = 512
-"""Nodes that go to SCIP's rule after the first hand-over; twice as many after each further one."""
+"""Calls that go to SCIP's rule after the first hand-over; twice as many after each further one."""
 FIRST_TURN = 300
-"""Nodes of the first turn of a policy that does not raise the bound, then of SCIP's rule; each turn after these has twice as many."""
+"""Calls of the first turn of a policy that does not raise the bound, then of SCIP's rule; each turn after these has twice as many."""
 MOST_PENDING = 4096
 """Decisions whose children are waited for. A search that jumps about leaves the oldest unseen."""
 
@@ -96,12 +96,13 @@ class GuardedPolicy(PolicyWrapper):
     At every node it notes what the pseudocosts promise where they would branch (the gains in the dual bound, both ways, of the
     best candidate that has been branched on). When a child comes up for branching, its LP tells what the policy's choice has
     gained; a promise counts no further than to the cutoff bound. Once ``Comparison`` finds the policy behind, SCIP's next rule
-    takes the following nodes: ``FIRST_REST`` at first. Then the policy is tried again, from a clean slate, and after each
+    takes the following calls: ``FIRST_REST`` at first. Then the policy is tried again, from a clean slate, and after each
     further failure SCIP's rule takes twice as many.
 
     A policy whose ``raises_bound`` is False cannot be judged so. Its trees end early or late by luck: it is given ``FIRST_TURN``
-    nodes, then SCIP's rule as many, then it twice as many, and so on: where one of the two does not come to an end, the other
-    has half of all nodes.
+    calls, then SCIP's rule as many, then it twice as many, and so on: where one of the two does not come to an end, the other
+    has half of all calls. A call is SCIP's question where to branch. A rule that answers by tighter domains, as SCIP's may, is
+    asked again at the same node, so its calls are somewhat more than its nodes.
 
     All of this depends on the search alone: same seed, same tree.
 
@@ -122,7 +123,9 @@ class GuardedPolicy(PolicyWrapper):
         self._last_mean = 0.0
         self._resting = 0
         self._turn: int | None = None
-        """Nodes left of the policy's turn; None for a policy that is judged by its gains."""
+        """Calls left of the policy's turn; None for a policy that is judged by its gains."""
+        self._left = (0, 0)
+        """Run and number of the node that was left to SCIP's rule last."""
         self._run = 0
         self._pending: dict[int, tuple[float, tuple[float, float]]] = {}
         """By node: LP objective, promises down and up."""
@@ -136,6 +139,7 @@ class GuardedPolicy(PolicyWrapper):
         self._pending.clear()
         super().begin(model)
         self._turn = None if self.raises_bound else FIRST_TURN
+        self._left = (0, 0)
 
     def skip(self) -> bool:
         """Whether SCIP's rule has the node, before anything of it is read."""
@@ -143,7 +147,7 @@ class GuardedPolicy(PolicyWrapper):
             self._hand_over()
         if self._resting:
             self._resting -= 1
-            self.nodes_left += 1
+            self.nodes_left += self._leaves()
             return True
         if self._turn is not None:
             self._turn -= 1
@@ -153,10 +157,7 @@ class GuardedPolicy(PolicyWrapper):
         """The policy's scores; None at the node where it is found to be behind."""
         if self._turn is not None:
             return self.policy.score(state, path)
-        search = self._search
-        if search is None:
-            raise RuntimeError("a guard must begin a solve before it scores")
-        node = state.node
+        search, node = self._begun(), state.node
         if node.run != self._run:  # node numbers begin anew
             self._run = node.run
             self._pending.clear()
@@ -166,6 +167,7 @@ class GuardedPolicy(PolicyWrapper):
             self._comparison.add(node.lp_objective - objective, promises[entered])
             if self._comparison.behind:
                 self._hand_over()
+                self._leaves()
                 return None
         scores = self.policy.score(state, path)
         promise = search.pseudocost_promise()
@@ -197,6 +199,17 @@ class GuardedPolicy(PolicyWrapper):
         self._pending[node.number] = (node.lp_objective, promises)
         if len(self._pending) > MOST_PENDING:
             del self._pending[next(iter(self._pending))]
+
+    def _leaves(self) -> bool:
+        """Whether the focus node is left to SCIP's rule for the first time."""
+        search = self._begun()
+        last, self._left = self._left, (search.run, search.focus)
+        return last != self._left
+
+    def _begun(self) -> Search:
+        if self._search is None:
+            raise RuntimeError("a guard must begin a solve before it scores")
+        return self._search
 
     def _hand_over(self) -> None:
         doublings = min(self.handovers, 32)

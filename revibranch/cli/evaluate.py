@@ -89,8 +89,8 @@ def evaluate(
     fails is a row with status `error` and its cause. The exit code is 1 if runs failed, or if runs of one instance
     contradict each other.
 
-    Rows know the checksums of the instance's file and of the policy's weights. If --out has runs of another file or of
-    other weights under the same name, nothing is run.
+    Rows know the checksums of the instance's file and of the policy's file. If --out has runs of other files under the
+    same names, nothing is run.
     """
     with wrong_input():
         for policy in policies:

@@ -63,7 +63,7 @@ def _positive(_context: click.Context, parameter: click.Parameter, value: float)
     "--guard/--no-guard",
     default=True,
     show_default=True,
-    help="Leave nodes to SCIP where a policy falls behind; no effect on scip:<rule>.",
+    help="Leave nodes to SCIP where a policy falls behind, or in turns where it does not chase the bound; no effect on scip:<rule>.",
 )
 @click.option("--settings", type=click.Choice(tuple(SETTINGS)), default="default", show_default=True, help="Set of SCIP parameters.")
 @click.option(

@@ -187,7 +187,7 @@ def test_other_weights_by_the_same_name_are_refused_not_taken_for_the_first(tmp_
     assert {row.instance_sha256 for row in before} == {None}, "generated: the name says it all"
     shutil.copy(pretrained_path("setcover"), weights)
     capsys.readouterr()
-    assert_refused(capsys, arguments, f"{weights}+guard", "other weights")
+    assert_refused(capsys, arguments, f"{weights}+guard", "another file of weights")
     assert read_rows(out) == before
 
 

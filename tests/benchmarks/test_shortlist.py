@@ -71,7 +71,7 @@ def test_other_weights_by_the_same_name_are_refused(tmp_path: Path) -> None:
     checkpoint.write_bytes(pretrained_path("setcover").read_bytes())
     result = CliRunner().invoke(main, ["--instances", "auction:40x150:1", "--policy", str(checkpoint), "--out", str(out)])
     assert result.exit_code == 1
-    assert "other weights" in result.output
+    assert "another file of weights" in result.output
     assert len(read_rows(out)) == 4
 
 

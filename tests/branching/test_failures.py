@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from time import sleep
 from typing import Any
 
@@ -16,10 +16,11 @@ from pyscipopt import Model, quicksum
 
 from revibranch.branching.brancher import LearnedBrancher
 from revibranch.branching.guard import GuardedPolicy
-from revibranch.branching.policy import PathStep
+from revibranch.branching.policy import PathStep, Policy, PolicyWrapper
 from revibranch.branching.shortlist import ShortlistPolicy
 from revibranch.branching.solving import attach, optimize
 from revibranch.branching.state import BranchState
+from revibranch.instances import families
 
 from .models import knapsack
 from .policies import KnowsItsModel, MostFractional
@@ -229,7 +230,8 @@ def test_a_rule_that_comes_too_late_is_refused_in_words() -> None:
     assert brancher.statistics.decisions > 0
 
 
-def test_what_a_shared_policy_said_of_a_model_stays_with_its_brancher() -> None:
+@pytest.mark.parametrize("wrap", [lambda policy: policy, GuardedPolicy, ShortlistPolicy])
+def test_what_a_shared_policy_said_of_a_model_stays_with_its_brancher(wrap: Callable[[Policy], Policy]) -> None:
     class Counts(MostFractional):
         def begin(self, model: Model) -> None:
             self.model_name = model.getProbName()
@@ -241,7 +243,46 @@ def test_what_a_shared_policy_said_of_a_model_stays_with_its_brancher() -> None:
     for name in ("first", "second"):
         model = tree(3)
         model.setProbName(name)
-        branchers.append(attach(model, policy))
+        branchers.append(attach(model, wrap(policy)))
         assert branchers[-1].statistics.policy == {}, "nothing is said before the first branching"
         optimize(model)
     assert [brancher.statistics.policy["model"] for brancher in branchers] == ["first", "second"]
+
+
+def test_a_solve_that_needs_no_branching_leaves_no_report_of_the_one_before() -> None:
+    model = tree(3)
+    brancher = attach(model, GuardedPolicy(MostFractional()))
+    optimize(model)
+    assert brancher.statistics.policy
+    model.freeTransform()
+    for variable in model.getVars():
+        model.chgVarUb(variable, 0.0)
+    optimize(model)
+    assert brancher.statistics.policy == {}
+
+
+class Fails(MostFractional):
+    def score(self, state: BranchState, path: Sequence[PathStep]) -> NDArray[np.floating]:
+        raise ValueError("always")
+
+
+class Passes(MostFractional):
+    def score(self, state: BranchState, path: Sequence[PathStep]) -> None:  # type: ignore[override]
+        return None
+
+
+@pytest.mark.parametrize("policy", [Fails(), Passes()])
+def test_nodes_at_which_scip_asks_again_count_once(policy: Policy) -> None:
+    model = families.get("auction").generate("60x250", 200).to_model()  # SCIP's rule tightens domains there, and is asked again
+    calls = 0
+
+    class Counted(PolicyWrapper):
+        def skip(self) -> bool:
+            nonlocal calls
+            calls += 1
+            return super().skip()
+
+    statistics = attach(model, Counted(policy)).statistics
+    optimize(model)
+    assert calls > model.getNTotalNodes() >= statistics.passes + statistics.fallbacks > 0
+    assert (statistics.passes > 0, statistics.fallbacks > 0) == (isinstance(policy, Passes), isinstance(policy, Fails))
