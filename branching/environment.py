@@ -14,6 +14,8 @@ The process is that of Ecole's ``Branching`` (Prouvost et al. 2020): one step is
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from numbers import Real
+from operator import index
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -56,6 +58,8 @@ __all__ = [
 ]
 
 _SOLVING = "solving"
+_INFINITY = 1e20  # SCIP's, and the largest time limit that it takes
+_LARGEST = 2**63 - 1  # number of nodes that SCIP counts to
 
 
 class NoDecisionError(RuntimeError):
@@ -84,15 +88,16 @@ class BranchingEnv(gymnasium.Env):  # type: ignore[misc]
         settings: named SCIP parameters, see ``SETTINGS``.
         reward: from the progress at two decisions to a number, such as ``-nodes - 0.001 * lp_iterations``.
         seed: of the first ``reset`` that gives none. It decides SCIP's seeds, one an episode.
-        time_limit: SCIP's time limit in seconds; its clock (CPU by default) runs on between two steps.
-        node_limit: nodes over all restarts.
+        time_limit: SCIP's time limit in seconds; its clock (CPU by default) runs on between two steps. No limit from 1e20 on,
+            ``math.inf`` included.
+        node_limit: nodes over all restarts; no limit with None.
         padding: observations are dictionaries of these sizes.
         extended: observe all columns of ``VARIABLE_COLUMNS``, not only Ecole's 19.
         tries: instances that a ``reset`` may look at to find one with a decision.
 
     Raises:
-        ValueError: no instances, unknown settings, or a limit or number of tries that is not positive.
-        TypeError: what is given as instances is no iterable.
+        ValueError: no instances, unknown settings, or a limit or number of tries that is not positive, or too large an integer.
+        TypeError: what is given as instances is no iterable, or what is given as a limit or number of tries no number, or no integer.
     """
 
     metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012  (Gymnasium's declaration)
@@ -112,16 +117,15 @@ class BranchingEnv(gymnasium.Env):  # type: ignore[misc]
     ) -> None:
         if settings not in SETTINGS:
             raise ValueError(f"unknown settings {settings!r}; known are {', '.join(SETTINGS)}")
-        for what, value in (("time_limit", time_limit), ("node_limit", node_limit), ("tries", tries)):
-            if value is not None and not value > 0:
-                raise ValueError(f"{what} is positive, not {value}")
+        tries = _positive_integer("tries", tries)
+        limits: dict[str, float | int] = {}
+        if time_limit is not None and (seconds := _positive_seconds(time_limit)) < _INFINITY:
+            limits["limits/time"] = seconds
+        if node_limit is not None:
+            limits["limits/totalnodes"] = _positive_integer("node_limit", node_limit)
         self._turns = Turns(instances)
         self._settings, self._reward, self._first_seed = settings, reward, seed
-        self._limits: dict[str, float | int] = {}
-        if time_limit is not None:
-            self._limits["limits/time"] = time_limit
-        if node_limit is not None:
-            self._limits["limits/totalnodes"] = node_limit
+        self._limits = limits
         self._padding, self._extended, self._tries = padding, extended, tries
         self.action_space = CandidateSpace(None if padding is None else padding.candidates)
         self.observation_space = StateSpace() if padding is None else padded_space(padding, extended)
@@ -291,3 +295,24 @@ class BranchingEnv(gymnasium.Env):  # type: ignore[misc]
             "primal_bound": progress.primal_bound,
             "dual_bound": progress.dual_bound,
         }
+
+
+def _positive_seconds(value: object) -> float:
+    given: Any = value
+    if not isinstance(value, Real):
+        raise TypeError(f"time_limit is a number of seconds, not {value!r}")
+    if not given > 0:
+        raise ValueError(f"time_limit is positive, not {value}")
+    return float(given) if given < _INFINITY else _INFINITY  # integers may be too large for a float
+
+
+def _positive_integer(what: str, value: Any) -> int:
+    try:
+        number = index(value)
+    except TypeError:
+        raise TypeError(f"{what} is an integer, not {value!r}") from None
+    if number <= 0:
+        raise ValueError(f"{what} is positive, not {value}")
+    if number > _LARGEST:
+        raise ValueError(f"{what} is at most {_LARGEST}, not {value}")
+    return number

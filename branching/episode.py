@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -47,6 +48,9 @@ class Ancestor:
 
 class Episode:
     """The d decisions of one solve, numbered as they were taken. Made by ``EpisodeRecorder.episode`` or ``load``.
+
+    Methods that are given a decision's number take it as lists do: a negative one counts from the end, one out of range is an
+    ``IndexError``.
 
     Args:
         arrays: as ``episode_arrays`` describes them; kept, not copied.
@@ -106,12 +110,14 @@ class Episode:
 
     def candidates(self, decision: int) -> NDArray[np.int32]:
         """(k,) int32: the candidates of a decision, as variable positions."""
+        decision = self._number(decision)
         begin, end = self._candidate_offsets[decision], self._candidate_offsets[decision + 1]
         candidates: NDArray[np.int32] = self._arrays["candidates"][begin:end]
         return candidates
 
     def scores(self, decision: int) -> NDArray[np.float64]:
         """(k,) float64: the expert's scores of the candidates; NaN where there was no valid result, or no expert."""
+        decision = self._number(decision)
         begin, end = self._score_offsets[decision], self._score_offsets[decision + 1]
         if begin == end:
             return np.full(len(self.candidates(decision)), np.nan)
@@ -121,6 +127,7 @@ class Episode:
     def ancestors(self, decision: int) -> list[Ancestor]:
         """The decisions on the way to this one, root first."""
         path: list[Ancestor] = []
+        decision = self._number(decision)
         while (parent := int(self.parent[decision])) >= 0:
             path.append(Ancestor(parent, int(self.entered[decision])))
             decision = parent
@@ -132,6 +139,7 @@ class Episode:
         Decisions of one structure share its arrays; ``structure_id`` is unique in the episode.
         """
         arrays = self._arrays
+        decision = self._number(decision)
         place = int(arrays["structure"][decision])
         structure = self._structures[place]
         v, r = self._variable_offsets, self._row_offsets
@@ -163,7 +171,7 @@ class Episode:
     def kept(self, decisions: Iterable[int]) -> Episode:
         """An episode of these decisions and their ancestors alone, renumbered in the same order; facts and tree stay."""
         keep = np.zeros(len(self), dtype=np.bool_)
-        keep[list(decisions)] = True
+        keep[[self._number(decision) for decision in decisions]] = True
         for number in reversed(range(len(self))):  # parents come before their children
             parent = self.parent[number]
             if keep[number] and parent >= 0:
@@ -226,6 +234,15 @@ class Episode:
             raise EpisodeError(f"episode {path} is damaged: {error}") from error
 
     # ---- inside --------------------------------------------------------------------------------------------------
+
+    def _number(self, decision: int) -> int:
+        """The decision's number, counted from the first one."""
+        if isinstance(decision, bool):  # of a mask, say: as a number it would name a decision that nobody meant
+            raise TypeError(f"a decision is named by its number, not by {decision}")
+        number = index(decision)
+        if not -len(self) <= number < len(self):
+            raise IndexError(f"there is no decision {number}: the episode has {len(self)}")
+        return number % len(self)
 
     def _fact(self, name: str, dtype: str) -> NDArray[Any]:
         column: NDArray[Any] = self.nodes[:, NODE_FACTS.index(name)].astype(dtype)

@@ -4,14 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
+from typing import Any
 
 __all__ = ["BrancherStatistics"]
 
 
+class _Reporting:
+    """Keeps the reporter, which is no field: ``dataclasses.asdict`` copies fields, and SCIP's side of a policy has no copy."""
+
+    __slots__ = ("reporter",)
+
+    reporter: Callable[[], Mapping[str, float | str]]
+    """Tells what the policy has to say; nothing before it began."""
+
+    def __post_init__(self) -> None:
+        self.reporter = dict
+
+
 @dataclass(slots=True)
-class BrancherStatistics:
-    """What a brancher did so far, over all solves of its model. Seconds are wall clock."""
+class BrancherStatistics(_Reporting):
+    """What a brancher did so far, over all solves of its model. Seconds are wall clock.
+
+    A pickle or a copy holds what the policy says when it is made, and nothing of the policy itself.
+    """
 
     decisions: int = 0
     """Nodes branched on the policy's choice."""
@@ -27,8 +43,6 @@ class BrancherStatistics:
     """Spent in the policy."""
     other_seconds: float = 0.0
     """Spent in the rest of the callback: the path, the choice, SCIP's branching."""
-    reporter: Callable[[], Mapping[str, float | str]] = field(default=dict, repr=False)
-    """Tells what the policy has to say; nothing before it began."""
 
     @property
     def policy(self) -> dict[str, float | str]:
@@ -42,6 +56,15 @@ class BrancherStatistics:
         report = self.policy
         self.reporter = lambda: report
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {"counts": self._counts(), "policy": self.policy}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name, count in state["counts"].items():
+            setattr(self, name, count)
+        report = state["policy"]
+        self.reporter = lambda: report
+
     @property
     def total_seconds(self) -> float:
         """All time spent in the callback."""
@@ -49,4 +72,7 @@ class BrancherStatistics:
 
     def as_dict(self) -> dict[str, float | str]:
         """Counts and seconds by name, and behind them what the policy says of the last solve."""
-        return {column.name: getattr(self, column.name) for column in fields(self) if column.name != "reporter"} | self.policy
+        return self._counts() | self.policy
+
+    def _counts(self) -> dict[str, float | str]:
+        return {column.name: getattr(self, column.name) for column in fields(self)}

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import gzip
 import hashlib
 import multiprocessing
+import os
 import signal
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -29,6 +31,7 @@ __all__ = ["FORMATS", "FileFormat", "InstanceSet", "write_set"]
 FileFormat = Literal["mps", "lp", "cip"]
 FORMATS: tuple[FileFormat, ...] = get_args(FileFormat)
 _MANIFEST_EVERY = 64
+_LOCK_NAME = f".{MANIFEST_NAME}.lock"
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,7 @@ def write_set(wanted: InstanceSet, folder: Path, workers: int = 1, on_file: Call
     """Write files and their manifest; files that are there with a good checksum are kept.
 
     An interrupt (KeyboardInterrupt) waits for the files being written, writes the manifest of all that are there, and
-    goes on to the caller.
+    goes on to the caller. Others may write files of the same set into the folder at the same time.
 
     Args:
         wanted: family, size, seeds and format.
@@ -94,29 +97,74 @@ def write_set(wanted: InstanceSet, folder: Path, workers: int = 1, on_file: Call
         # What is damaged and not wanted stays known: whoever reads it is to be told.
         known.pop(name, None)
     manifest.instances = list(known.values())
-    written = 0
+    written, stored = 0, b""
 
     def finished(entry: ManifestEntry) -> None:
-        nonlocal written
+        nonlocal written, stored
         manifest.instances.append(entry)
         written += 1
         if on_file is not None:
             on_file(entry.seed, False)
         if written % _MANIFEST_EVERY == 0:
-            _store(manifest, folder)
+            stored = _store(wanted, manifest, folder, stored)
 
     try:
         _write_all(wanted, missing, folder, workers, finished)
     finally:
-        _store(manifest, folder)
+        _store(wanted, manifest, folder, stored)
     return manifest
 
 
-def _store(manifest: Manifest, folder: Path) -> None:
-    if not manifest.instances and not (folder / MANIFEST_NAME).exists():
-        return
-    manifest.instances.sort(key=lambda entry: (entry.seed, entry.file))
-    manifest.write(folder / MANIFEST_NAME)
+def _store(wanted: InstanceSet, manifest: Manifest, folder: Path, last: bytes) -> bytes:
+    """Write the manifest, with what others have added to the one in the folder since we read it.
+
+    Args:
+        wanted: what the manifest describes.
+        manifest: takes in what others have added.
+        folder: where it stands.
+        last: what this gave last time; saves reading a long manifest that nobody else has touched.
+
+    Returns:
+        The file's content.
+    """
+    path = folder / MANIFEST_NAME
+    if not manifest.instances and not path.exists():
+        return last
+    with _locked(folder):
+        ours = {entry.file: entry for entry in manifest.instances}
+        touched = path.exists() and path.read_bytes() != last
+        theirs = [entry for entry in _opened(wanted, folder).instances if entry.file not in ours] if touched else []
+        there = [entry for entry in theirs if (folder / entry.file).exists()]
+        manifest.instances = sorted([*ours.values(), *there], key=lambda entry: (entry.seed, entry.file))
+        manifest.write(path)
+        return path.read_bytes()
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Wait until nobody else writes the folder's manifest, and keep others waiting.
+
+    On a file system without locks nobody waits: an entry is lost there where two write within the same few milliseconds.
+    """
+    path = folder / _LOCK_NAME
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            held = os.fstat(descriptor).st_nlink > 0
+        except OSError:
+            held = True
+        except BaseException:
+            os.close(descriptor)
+            raise
+        if held:
+            break
+        os.close(descriptor)  # whoever held it has removed it: others lock a new one
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)  # while it is locked: whoever waits for it sees that it is gone
+        os.close(descriptor)
 
 
 def _opened(wanted: InstanceSet, folder: Path) -> Manifest:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -181,6 +183,37 @@ def test_a_limit_truncates(limit: dict[str, Any]) -> None:
         *_, terminated, truncated, info = random_episode(environment, 0)[-1]
         assert (terminated, truncated) == (False, True)
         assert info["status"] in ("totalnodelimit", "timelimit")
+
+
+@pytest.mark.parametrize(
+    "limit",
+    [math.inf, 1e30, 1e20, pytest.param(10**400, id="no float"), np.float64(9e19), pytest.param(Fraction(10**10), id="fraction")],
+)
+def test_a_time_limit_may_be_infinite(limit: Any) -> None:
+    with BranchingEnv([small], time_limit=limit, node_limit=2**63 - 1) as environment:
+        *_, terminated, _, info = random_episode(environment, 0)[-1]
+        assert (terminated, info["status"]) == (True, "optimal")
+
+
+@pytest.mark.parametrize("what", ["time_limit", "node_limit", "tries"])
+def test_limits_that_are_none_are_refused_at_once(what: str) -> None:
+    for value in (0, -1, -(10**400)):
+        with pytest.raises(ValueError, match=rf"^{what} is positive, not {value}$"):
+            BranchingEnv([small], **{what: value})
+    for no_number in ("5", [5], 1j, np.ones(2)):
+        with pytest.raises(TypeError, match=rf"^{what} is an? (number|integer).*, not "):
+            BranchingEnv([small], **{what: no_number})
+    if what == "time_limit":
+        for number in (math.nan, -0.5, -math.inf):
+            with pytest.raises(ValueError, match=rf"^time_limit is positive, not {number}$"):
+                BranchingEnv([small], time_limit=number)
+        return
+    for number in (0.5, 2.0, math.inf, math.nan):
+        with pytest.raises(TypeError, match=rf"^{what} is an integer, not {number}$"):
+            BranchingEnv([small], **{what: number})
+    with pytest.raises(ValueError, match=rf"^{what} is at most {2**63 - 1}, not {2**63}$"):
+        BranchingEnv([small], **{what: 2**63})
+    assert BranchingEnv([small], **{what: np.int32(5)}).reset(seed=0)
 
 
 # ---- instances -----------------------------------------------------------------------------------------------------------

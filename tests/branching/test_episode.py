@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -118,6 +120,44 @@ def test_only_decisions_asked_for_and_their_ancestors_are_kept(tmp_path: Path) -
     assert_same_episode(episode.kept(range(5)), episode)
     # A structure that no decision needs goes too.
     assert whole.kept([0]).nbytes < whole.nbytes / 2
+
+
+def test_decisions_are_numbered_from_both_ends() -> None:
+    recorder, _ = chain(0)
+    episode = recorder.episode({})
+    for number in range(6):
+        for same in (number - 6, np.int32(number - 6), np.int64(number)):
+            np.testing.assert_array_equal(episode.candidates(same), episode.candidates(number))
+            np.testing.assert_array_equal(episode.scores(same), episode.scores(number))
+            assert len(episode.scores(same)) == len(episode.candidates(same)) > 0
+            assert_same_state(episode.state(same), episode.state(number))
+            assert episode.ancestors(same) == episode.ancestors(number)
+            assert_same_episode(episode.kept([same]), episode.kept([number]))
+    assert len(episode.kept([-1])) == 6
+    assert len(episode.kept([-6, 1])) == 2
+
+
+METHODS: dict[str, Callable[[Episode, Any], object]] = {
+    "candidates": Episode.candidates,
+    "scores": Episode.scores,
+    "state": Episode.state,
+    "ancestors": Episode.ancestors,
+    "kept": lambda episode, decision: episode.kept([0, decision]),
+}
+
+
+@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+def test_what_is_no_decision_is_told(method: Callable[[Episode, Any], object]) -> None:
+    recorder, _ = chain(0)
+    episode = recorder.episode({})
+    for number in (6, -7, 2**70, np.int64(100)):
+        with pytest.raises(IndexError, match=rf"^there is no decision {number}: the episode has 6$"):
+            method(episode, number)
+    for other in (1.0, True, np.True_, None, "1"):
+        with pytest.raises(TypeError, match=r"integer|number"):
+            method(episode, other)
+    with pytest.raises(IndexError, match="there is no decision 0: the episode has 0"):
+        method(episode.kept([]), 0)
 
 
 @given(st.data())

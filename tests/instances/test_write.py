@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import gzip
 import hashlib
 import json
@@ -9,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -85,6 +88,71 @@ def test_more_workers_write_the_same_files(tmp_path: Path) -> None:
     one = write_set(wanted(range(5)), tmp_path / "one", workers=1)
     two = write_set(wanted(range(5)), tmp_path / "two", workers=2)
     assert one == two
+
+
+def without_locks(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", fails)
+
+
+@pytest.mark.parametrize("locks", [True, False])
+def test_two_at_once_keep_each_others_entries(locks: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not locks:
+        without_locks(monkeypatch)
+    write_set(wanted([7]), tmp_path)
+    (tmp_path / "knapsack-20x3-s7.mps").unlink()
+
+    def on_file(seed: int, kept: bool) -> None:
+        if seed == 0:
+            write_set(wanted([1, 5, 6]), tmp_path)  # the other one begins and ends while this one is at it, with a file in common
+
+    expected = [0, 1, 2, 5, 6]
+    assert write_set(wanted(range(3)), tmp_path, on_file=on_file).seeds == expected
+    assert Manifest.read(tmp_path / MANIFEST_NAME).seeds == expected
+    assert {path.name for path in tmp_path.iterdir()} == {MANIFEST_NAME, *(f"knapsack-20x3-s{seed}.mps" for seed in expected)}
+
+
+def test_a_manifest_is_written_by_one_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    others = [threading.Thread(target=write_set, args=(wanted([seed]), tmp_path)) for seed in (1, 2)]
+    next_one = iter(others)
+    write = Manifest.write
+
+    def slowly(manifest: Manifest, path: Path) -> None:
+        # What the next one adds is not in what is about to be written: it has to wait until that is there.
+        if (other := next(next_one, None)) is not None:
+            other.start()
+            other.join(0.3)
+        write(manifest, path)
+
+    monkeypatch.setattr(Manifest, "write", slowly)
+    write_set(wanted([0]), tmp_path)
+    for other in others:
+        while other.ident is None:  # its predecessor starts it
+            time.sleep(0.01)
+        other.join(60)
+    assert Manifest.read(tmp_path / MANIFEST_NAME).seeds == [0, 1, 2]
+    assert [path.name for path in tmp_path.iterdir() if path.suffix != ".mps"] == [MANIFEST_NAME]
+
+
+def test_a_lock_that_a_killed_one_left_holds_nobody_up(tmp_path: Path) -> None:
+    (tmp_path / ".manifest.json.lock").touch()
+    assert write_set(wanted([0]), tmp_path).seeds == [0]
+    assert {path.name for path in tmp_path.iterdir()} == {MANIFEST_NAME, "knapsack-20x3-s0.mps"}
+
+
+def test_another_set_that_came_in_meanwhile_keeps_its_manifest(tmp_path: Path) -> None:
+    family = families.get("knapsack")
+    other = InstanceSet("knapsack", family.parse_size("30x3"), family.parameters(), [0])
+
+    def on_file(seed: int, kept: bool) -> None:
+        write_set(other, tmp_path)
+
+    with pytest.raises(InstanceError, match=r"holds instances of size 30x3, not 20x3; name another folder"):
+        write_set(wanted([0]), tmp_path, on_file=on_file)
+    assert Manifest.read(tmp_path / MANIFEST_NAME).size == "30x3"
+    assert len(list(tmp_path.glob("*.mps"))) == 2
 
 
 def test_a_set_of_the_time_before_a_parameter_is_gone_on_with(tmp_path: Path) -> None:
