@@ -63,7 +63,8 @@ def strong_branching(model: Model, *, iteration_limit: int = -1) -> StrongBranch
 class ConstraintByConstraint:
     """A rule of thumb for packing problems: decide one constraint after the other.
 
-    A variable belongs to the longest constraint that it stands in. The best candidate is the one whose constraint has the most
+    A variable belongs to the longest constraint that it stands in; where it stands complemented it packs nothing, so that does not
+    count. The best candidate is the one whose constraint has the most
     variables fixed and not at 0; of equals, the one of the largest value in the LP solution. On multiple knapsacks that is to fill
     the knapsack on which most has been decided before the next one is looked at, as bin-oriented searches do (Fukunaga & Korf 2007).
     It asks for no gain in the dual bound: there the optimum mostly is the root's bound, rounded, so what the tree looks for is a

@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Annotated, Any
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from ...instances.families import get
+from ...instances.families import Family, get
+from ...instances.family import MAX_SEED
 from ...instances.files import InstanceSource, ParameterValue, resolve_all
-from .sections import Natural, Positive, Section
+from .sections import Positive, Section, Seed
 
 __all__ = ["InstanceSettings", "Kind"]
+
+
+def _single(value: Any) -> Any:
+    # Else pydantic would complain once for each type that it could be, at a place of that type's name.
+    if not isinstance(value, ParameterValue):
+        raise ValueError("a parameter is a number, a text, true or false")
+    return value
+
+
+_Value = Annotated[ParameterValue, BeforeValidator(_single)]
 
 
 class Kind(Section):
@@ -23,12 +37,15 @@ class Kind(Section):
     """Name of a family of ``instances``."""
     size: str
     """Size as the family reads it, e.g. ``300x600``."""
-    parameters: dict[str, ParameterValue] = Field(default_factory=dict)
+    parameters: dict[str, _Value] = Field(default_factory=dict)
     """Parameters of the family; the literature's where left out."""
 
     @model_validator(mode="after")
     def _fits(self) -> Kind:
-        self.source(0)
+        try:
+            self.source(0)
+        except ValidationError as error:
+            raise _of_parameters(error, get(self.family)) from None
         return self
 
     def source(self, seed: int, size: str | None = None) -> InstanceSource:
@@ -49,7 +66,7 @@ class InstanceSettings(Section):
     """Name of a family of ``instances``."""
     size: str | None = None
     """Size as the family reads it, e.g. ``300x600``."""
-    parameters: dict[str, ParameterValue] = Field(default_factory=dict)
+    parameters: dict[str, _Value] = Field(default_factory=dict)
     """Parameters of the family; the literature's where left out."""
     mixture: tuple[Kind, ...] = ()
     """Families and sizes that take turns."""
@@ -57,9 +74,9 @@ class InstanceSettings(Section):
     """Folders, patterns, manifests or files."""
     validation_files: tuple[str, ...] = ()
     """The same, for validation."""
-    training_seed: Natural = 1_000_000
+    training_seed: Seed = 1_000_000
     """Seed of the first training instance that is generated; the next ones follow."""
-    validation_seed: Natural = 2_000_000
+    validation_seed: Seed = 2_000_000
     """Seed of the first validation instance that is generated."""
     limit: Positive = 10_000
     """Most instances for either purpose; of files, the most solves."""
@@ -82,6 +99,8 @@ class InstanceSettings(Section):
                 raise ValueError(f"{len(common)} instances are in both training_files and validation_files, such as {min(common)}")
         elif abs(self.training_seed - self.validation_seed) < self.limit:
             raise ValueError(f"training and validation seeds are less than the limit of {self.limit} instances apart")
+        elif (last := max(self.training_seed, self.validation_seed) + self.limit - 1) > MAX_SEED:
+            raise ValueError(f"the last of {self.limit} instances would have the seed {last}, above {MAX_SEED}")
         if named:
             self._kinds()
         return self
@@ -125,6 +144,26 @@ class InstanceSettings(Section):
             return replace(source, name=f"{source.name}-turn{turn}") if turn else source
         kinds = self._kinds()
         return kinds[number % len(kinds)].source(first_seed + number, size)
+
+
+def _of_parameters(error: ValidationError, family: Family[Any]) -> ValidationError:
+    """What is wrong with a family's parameters, at their place in the recipe and in terms of the family.
+
+    As it is, pydantic would take their names for keys of the section that they are checked in.
+    """
+    known = list(family.parameters.model_fields)
+
+    def details(problem: Any) -> InitErrorDetails:
+        text = problem["msg"]
+        if problem["type"] == "extra_forbidden":
+            name = str(problem["loc"][-1])
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            text = f"{family.name} has no parameter {name!r}{hint} (known: {', '.join(known)})"
+        kind = PydanticCustomError("family_parameter", "{text}", {"text": text})
+        return InitErrorDetails(type=kind, loc=("parameters", *problem["loc"]), input=problem["input"])
+
+    return ValidationError.from_exception_data(error.title, [details(problem) for problem in error.errors()])
 
 
 def _origin(source: InstanceSource) -> str:

@@ -10,16 +10,16 @@ import os
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, ValidationError, model_validator
 
 from ...branching.complaints import first_complaint
 from ..config import NetworkConfig
 from .errors import TrainingError
 from .instance_section import InstanceSettings
 from .reinforcement_recipe import ReinforcementRecipe
-from .sections import Natural, OptimiserSettings, Positive, SampleSettings, Section
+from .sections import OptimiserSettings, PolicyName, SampleSettings, Section, Seed, Threads
 
 __all__ = ["InstanceSettings", "OptimiserSettings", "Recipe", "RecipeError", "ReinforcementRecipe", "SampleSettings", "load_recipe"]
 
@@ -31,12 +31,12 @@ class RecipeError(TrainingError):
 class Recipe(Section):
     """A training by imitation, from the first instance to the checkpoint."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    name: PolicyName
     """Name of the policy: that of its file."""
     learner: Literal["imitation"] = "imitation"
-    seed: Natural = 0
+    seed: Seed = 0
     """Seed of the weights, of the order of the samples, and of the nodes at which the expert is asked."""
-    threads: Positive = 1
+    threads: Threads = 1
     """Threads of torch."""
     instances: InstanceSettings
     samples: SampleSettings = SampleSettings()
@@ -64,7 +64,7 @@ def load_recipe(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> 
         content = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise RecipeError(f"recipe {path}: {error.strerror or error}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:  # also text that is no UTF-8, and a number of thousands of digits
         raise RecipeError(f"recipe {path} is not valid TOML: {error}") from error
     for override in overrides:
         _override(content, override)
@@ -87,7 +87,7 @@ def _override(content: dict[str, Any], text: str) -> None:
             raise RecipeError(f"cannot set {key.strip()!r}: {section!r} is no section")
     try:
         place[last] = tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
+    except ValueError:
         place[last] = value.strip()
     if not isinstance(place[last], str) and _is_text([*sections, last]):  # a size of 500 is no number
         place[last] = value.strip()

@@ -11,7 +11,20 @@ from ..config import NetworkConfig
 from ..native import WIDEST, fits
 from .instance_section import InstanceSettings
 from .learners import LEARNERS
-from .sections import Natural, Positive, PositiveFloat, Probability, Section, SettingsNames
+from .sections import (
+    MOST,
+    Natural,
+    NodeLimit,
+    PolicyName,
+    Positive,
+    PositiveFloat,
+    Probability,
+    Section,
+    Seed,
+    SettingsNames,
+    Threads,
+    Weight,
+)
 
 __all__ = [
     "CurriculumStage",
@@ -34,7 +47,7 @@ class RolloutSettings(Section):
     """Episodes of a round."""
     warm_up: Natural = 16
     """Episodes of the first round; they branch at random, unless the training starts from a checkpoint."""
-    node_limit: Positive = 2000
+    node_limit: NodeLimit = 2000
     """Nodes after which a solve stops; its tree then counts as far as it grew."""
     time_limit: PositiveFloat = 120.0
     """CPU seconds after which a solve stops: a safety net, for a solve that meets it is not reproducible."""
@@ -49,7 +62,7 @@ class RolloutSettings(Section):
     exploration_share: Annotated[float, Field(gt=0, le=1)] = 0.5
     probing: Probability = 0.0
     """Probability that strong branching probes the policy's best candidates at a decision (``revibranch``; see ``value_learning``)."""
-    probes: Annotated[int, Field(ge=2)] = 8
+    probes: Annotated[int, Field(ge=2, le=MOST)] = 8
     """Candidates that are probed, two LPs each."""
 
 
@@ -86,15 +99,15 @@ class LearningSettings(Section):
     """Share of the reward that is redistributed; the rest stays at the end of the path (``gap``: with the subtree)."""
     sigma: PositiveFloat = 0.75
     """Width of the Gaussian that an HL-Gauss target spreads over, in classes."""
-    ranking: Annotated[float, Field(ge=0)] = 1.0
+    ranking: Weight = 1.0
     """Weight of the loss of ranking among probed candidates (``rollout.probing``)."""
     ranking_temperature: PositiveFloat = 0.2
     """Levels of branching that make a factor e between two probed candidates' shares in that loss."""
-    entropy: Annotated[float, Field(ge=0)] = 0.01
+    entropy: Weight = 0.01
     """Weight of the policy's entropy in the losses of policy gradients."""
     ratio_clip: Annotated[float, Field(gt=0, lt=1)] = 0.2
     """How far a probability ratio moves before its gradient is cut (clipped policy gradient)."""
-    pull: Annotated[float, Field(ge=0)] = 0.1
+    pull: Weight = 0.1
     """Weight of the divergence from the initial policy in the loss of ``finetune``."""
 
 
@@ -115,7 +128,7 @@ class ValidationSettings(Section):
     instances: Positive = 20
     every: Positive = 2000
     """Decisions of training between two validations; there is one at the end in any case."""
-    node_limit: Positive = 5000
+    node_limit: NodeLimit = 5000
 
 
 class CurriculumStage(Section):
@@ -128,12 +141,12 @@ class CurriculumStage(Section):
 class ReinforcementRecipe(Section):
     """A training by reinforcement learning, from the first instance to the checkpoint."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    name: PolicyName
     """Name of the policy: that of its file."""
     learner: Literal["revibranch", "bbmdp", "treedqn", "retro", "tmdp", "finetune"]
-    seed: Natural = 0
+    seed: Seed = 0
     """Seed of the weights, of exploration, and of the draws from replay."""
-    threads: Positive = 1
+    threads: Threads = 1
     """Threads of torch."""
     start: str | None = None
     """A checkpoint to start from (a path, or the name of a pretrained policy); its network must be that of the recipe."""

@@ -1,19 +1,25 @@
-"""The folder of a training run: taken once, gone on with only where that is asked for."""
+"""The folder of a training run: taken once, gone on with only where that is asked for, by one training at a time."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import fcntl
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .errors import TrainingError
 
-__all__ = ["RECIPE_NAME", "STATE_NAME", "holds_run", "recipe_text", "require_run", "take_folder"]
+__all__ = ["RECIPE_NAME", "STATE_NAME", "alone_in", "holds_run", "recipe_text", "require_run", "take_folder"]
 
 RECIPE_NAME = "recipe.toml"
 """What a run writes first: a folder with no more than that may be begun anew, and gone on with too."""
 
 STATE_NAME = "state.safetensors"
 """The file that a run goes on from."""
+
+_LOCK_NAME = ".lock"
+"""Held by the training that is at work in the folder. Alone it means nothing: one that was killed leaves it behind, unheld."""
 
 
 def recipe_text(recipe: Path, changes: Sequence[str]) -> str:
@@ -53,3 +59,53 @@ def take_folder(out: Path, products: Iterable[str], *, resume: bool) -> None:
     elif any((out / name).exists() for name in (STATE_NAME, *products)):
         raise TrainingError(f"{out} holds a run already: --resume goes on with it, --out chooses another folder")
     out.mkdir(parents=True, exist_ok=True)
+
+
+@contextmanager
+def alone_in(out: Path) -> Iterator[None]:
+    """Make the folder of a run if there is none, and keep other trainings out of it within this block.
+
+    The lock is the operating system's: it ends with the process, however that ends. On a file system without locks nobody is kept out.
+
+    Args:
+        out: the folder.
+
+    Raises:
+        TrainingError: another training is at work there.
+        OSError: the folder cannot be made, or nothing can be written in it.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / _LOCK_NAME
+    descriptor = _locked(path)
+    try:
+        yield
+    finally:
+        # While it is locked, and only if it is ours: the folder may have been replaced meanwhile. One that stays is no harm.
+        with suppress(OSError):
+            if _is_at(path, descriptor):
+                path.unlink()
+        os.close(descriptor)
+
+
+def _locked(path: Path) -> int:
+    """Descriptor of the file, made if there is none and locked where the file system has locks."""
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_at(path, descriptor):
+                return descriptor
+        except BlockingIOError:
+            os.close(descriptor)
+            raise TrainingError(f"another training is at work in {path.parent}: wait until it ends; --out chooses another folder") from None
+        except OSError:
+            return descriptor
+        os.close(descriptor)  # the other one ended between our opening and our lock, and took the file away: once more
+
+
+def _is_at(path: Path, descriptor: int) -> bool:
+    """Whether the path still names the open file."""
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False

@@ -8,16 +8,24 @@ import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from ...branching.settings import SETTINGS
+from ...instances.family import MAX_SEED
+from .run_folder import STATE_NAME
 
 __all__ = [
+    "MOST",
     "Natural",
+    "NodeLimit",
     "OptimiserSettings",
+    "PolicyName",
     "Positive",
     "PositiveFloat",
     "Probability",
     "SampleSettings",
     "Section",
+    "Seed",
     "SettingsNames",
+    "Threads",
+    "Weight",
     "settings_of",
 ]
 
@@ -32,10 +40,30 @@ def _known_settings(names: str | tuple[str, ...]) -> str | tuple[str, ...]:
     return names
 
 
-Positive = Annotated[int, Field(ge=1)]
-Natural = Annotated[int, Field(ge=0)]
+def _own_file(name: str) -> str:
+    # Compared as file systems do that know no upper case.
+    if f"{name}.safetensors".lower() == STATE_NAME:
+        raise ValueError(f"a policy named {name!r} would overwrite {STATE_NAME}, the file that a run goes on from: choose another name")
+    return name
+
+
+MOST = 2**31 - 1
+"""Of whatever is counted: the highest number of SCIP's and torch's counters. What no counter can hold would fail hours later."""
+_INFINITY = 1e20  # SCIP's, and the highest time limit it takes
+
+Positive = Annotated[int, Field(ge=1, le=MOST)]
+Natural = Annotated[int, Field(ge=0, le=MOST)]
+Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
+NodeLimit = Annotated[int, Field(ge=1, le=2**63 - 1)]
+"""SCIP counts nodes in 64 bits."""
+Threads = Annotated[int, Field(ge=1, le=1024)]
+"""As many as a machine may have; torch itself takes any number, and starts them only when it computes."""
 Probability = Annotated[float, Field(ge=0, le=1)]
-PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+PositiveFloat = Annotated[float, Field(gt=0, le=_INFINITY, allow_inf_nan=False)]
+Weight = Annotated[float, Field(ge=0, le=_INFINITY, allow_inf_nan=False)]
+"""Of a part of a loss."""
+PolicyName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=200), AfterValidator(_own_file)]
+"""Name of a policy: that of its file, beside the others of its run."""
 SettingsNames = Annotated[str | tuple[str, ...], AfterValidator(_known_settings)]
 """Name of a set of SCIP parameters, or names of several, of which every instance gets one (``settings_of``)."""
 
@@ -78,11 +106,11 @@ class SampleSettings(Section):
     shallow_probability: Probability = 0.5
     """The same at depths below ``shallow_depth``."""
     shallow_depth: Natural = 4
-    iteration_limit: Annotated[int, Field(ge=-1)] = -1
+    iteration_limit: Annotated[int, Field(ge=-1, le=MOST)] = -1
     """Simplex iterations of each LP of strong branching; -1 for no limit."""
     settings: SettingsNames = "clean"
     """Name of the set of SCIP parameters, or names of several, of which one is drawn for every instance."""
-    node_limit: Positive = 2000
+    node_limit: NodeLimit = 2000
     """Nodes after which a solve stops."""
     time_limit: PositiveFloat = 120.0
     """CPU seconds after which a solve stops: a safety net, for a solve that meets it is not reproducible."""

@@ -19,7 +19,7 @@ from .errors import TrainingError
 from .imitation import EpochReport, Imitation, require_run_of
 from .provenance import source_commit
 from .recipe import Recipe
-from .run_folder import RECIPE_NAME, STATE_NAME, holds_run, take_folder
+from .run_folder import RECIPE_NAME, STATE_NAME, alone_in, holds_run, take_folder
 
 __all__ = ["Budget", "Observer", "Result", "train"]
 
@@ -89,65 +89,68 @@ def train(
         budget: wall seconds; what is not reached in them is left out.
 
     Raises:
-        TrainingError: ``out`` holds a run already and ``resume`` is False, or what is there does not fit the recipe; or the device cannot
-            be used.
+        TrainingError: ``out`` holds a run already and ``resume`` is False, another training is at work there, or what is there does not
+            fit the recipe; or the device cannot be used.
         Interrupted: stopped by a signal; ``resume`` goes on.
         OSError: something cannot be written.
     """
     torch_device(device)  # what cannot be used is said before anything is done
-    state, checkpoint = out / STATE_NAME, out / f"{recipe.name}.safetensors"
-    products = ["samples", checkpoint.name]
-    resume = resume and holds_run(out, products)
-    take_folder(out, products, resume=resume)
-    resumes = resume and state.exists()
-    if resumes:
-        require_run_of(recipe, state)
-    if not resume:  # otherwise later: what is refused must change nothing
-        write_atomically(out / RECIPE_NAME, text.encode())
+    with alone_in(out):
+        state, checkpoint = out / STATE_NAME, out / f"{recipe.name}.safetensors"
+        products = ["samples", checkpoint.name]
+        resume = resume and holds_run(out, products)
+        take_folder(out, products, resume=resume)
+        resumes = resume and state.exists()
+        if resumes:
+            require_run_of(recipe, state)
+        if not resume:  # otherwise later: what is refused must change nothing
+            write_atomically(out / RECIPE_NAME, text.encode())
 
-    sets: dict[Purpose, SampleSet] = {}
-    listing = out / "samples.json"
-    # What there was time for, and which instances failed, is decided once: a resumed training must find the same samples.
-    listed = _listed(listing) if resumes else {}
-    goals: dict[Purpose, int] = {"validation": recipe.samples.validation, "training": recipe.samples.training}
-    for purpose, goal in goals.items():
-        folder = (samples or out / "samples") / purpose
-        found = _found(folder, listed.get(purpose, ()), recipe)
-        if found is None:  # also where a listed file is gone or damaged
-            observer.collecting(purpose, goal if budget is None else None)
-            seconds = None if budget is None else budget.training if purpose == "training" else budget.validation
-            shards = collect(recipe, folder, purpose, workers=workers, seconds=seconds, on_report=observer.collected)
-            if not shards:
-                why = "they need too little branching" if seconds is None else f"{seconds:.0f} s were too few, or they need no branching"
-                raise TrainingError(f"the {purpose} instances gave no sample: {why}")
-            found = _found(folder, listed.setdefault(purpose, [shard.name for shard in shards]), recipe)
-        if found is None:
-            raise TrainingError(f"{folder} lacks samples that the training began with, and they could not be collected again")
-        sets[purpose] = found
-    write_atomically(listing, (json.dumps(listed, indent=1) + "\n").encode())
-    if resume:
-        write_atomically(out / RECIPE_NAME, text.encode())
+        sets: dict[Purpose, SampleSet] = {}
+        listing = out / "samples.json"
+        # What there was time for, and which instances failed, is decided once: a resumed training must find the same samples.
+        listed = _listed(listing) if resumes else {}
+        goals: dict[Purpose, int] = {"validation": recipe.samples.validation, "training": recipe.samples.training}
+        for purpose, goal in goals.items():
+            folder = (samples or out / "samples") / purpose
+            found = _found(folder, listed.get(purpose, ()), recipe)
+            if found is None:  # also where a listed file is gone or damaged
+                observer.collecting(purpose, goal if budget is None else None)
+                seconds = None if budget is None else budget.training if purpose == "training" else budget.validation
+                shards = collect(recipe, folder, purpose, workers=workers, seconds=seconds, on_report=observer.collected)
+                if not shards:
+                    why = (
+                        "they need too little branching" if seconds is None else f"{seconds:.0f} s were too few, or they need no branching"
+                    )
+                    raise TrainingError(f"the {purpose} instances gave no sample: {why}")
+                found = _found(folder, listed.setdefault(purpose, [shard.name for shard in shards]), recipe)
+            if found is None:
+                raise TrainingError(f"{folder} lacks samples that the training began with, and they could not be collected again")
+            sets[purpose] = found
+        write_atomically(listing, (json.dumps(listed, indent=1) + "\n").encode())
+        if resume:
+            write_atomically(out / RECIPE_NAME, text.encode())
 
-    def ended(report: EpochReport) -> None:
-        content = json.dumps([asdict(epoch) for epoch in learner.reports], indent=1)
-        (out / "epochs.json").write_text(content + "\n", encoding="utf-8")
-        observer.epoch(report)
+        def ended(report: EpochReport) -> None:
+            content = json.dumps([asdict(epoch) for epoch in learner.reports], indent=1)
+            (out / "epochs.json").write_text(content + "\n", encoding="utf-8")
+            observer.epoch(report)
 
-    observer.training(len(sets["training"]), sets["training"].n_decisions)
-    learner = Imitation(
-        recipe,
-        sets["training"],
-        sets["validation"],
-        state,
-        device=device,
-        seconds=None if budget is None else budget.learning,
-        on_epoch=ended,
-        on_step=observer.stepped,
-    )
-    network = learner.run(resume=resumes)
-    description = _describe(recipe, text, sets, learner.best)
-    save_checkpoint(checkpoint, network, description)
-    return Result(checkpoint, description, learner.best)
+        observer.training(len(sets["training"]), sets["training"].n_decisions)
+        learner = Imitation(
+            recipe,
+            sets["training"],
+            sets["validation"],
+            state,
+            device=device,
+            seconds=None if budget is None else budget.learning,
+            on_epoch=ended,
+            on_step=observer.stepped,
+        )
+        network = learner.run(resume=resumes)
+        description = _describe(recipe, text, sets, learner.best)
+        save_checkpoint(checkpoint, network, description)
+        return Result(checkpoint, description, learner.best)
 
 
 def _listed(path: Path) -> dict[Purpose, list[str]]:

@@ -23,7 +23,7 @@ from .reinforcement_recipe import ReinforcementRecipe
 from .reinforcement_state import require_run_of
 from .reports import RoundReport, ValidationReport
 from .rollout import roll_out
-from .run_folder import RECIPE_NAME, STATE_NAME, holds_run, take_folder
+from .run_folder import RECIPE_NAME, STATE_NAME, alone_in, holds_run, take_folder
 
 __all__ = ["ReinforcementObserver", "ReinforcementResult", "train_reinforcement"]
 
@@ -80,51 +80,57 @@ def train_reinforcement(
         seconds: wall seconds after which the training ends early, and validates once more.
 
     Raises:
-        TrainingError: ``out`` holds a run already and ``resume`` is False, or what is there does not fit the recipe; or the device cannot
-            be used.
+        TrainingError: ``out`` holds a run already and ``resume`` is False, another training is at work there, or what is there does not
+            fit the recipe; or the device cannot be used.
         Interrupted: stopped by a signal; ``resume`` goes on.
         OSError: something cannot be written.
     """
     torch_device(device)  # what cannot be used is said before anything is done
-    state, checkpoint = out / STATE_NAME, out / f"{recipe.name}.safetensors"
-    resume = resume and holds_run(out, [checkpoint.name])
-    take_folder(out, [checkpoint.name], resume=resume)
-    resumes = resume and state.exists()
-    start, origin = (None, None) if recipe.start is None else load_checkpoint(_start_path(recipe.start))
-    if resumes:
-        require_run_of(recipe, start, out)
-    write_atomically(out / RECIPE_NAME, text.encode())
-    pool = open_tasks(roll_out, workers, timeout=10 * recipe.rollout.time_limit + 60)
-    log = _Log(out)
+    with alone_in(out):
+        state, checkpoint = out / STATE_NAME, out / f"{recipe.name}.safetensors"
+        resume = resume and holds_run(out, [checkpoint.name])
+        take_folder(out, [checkpoint.name], resume=resume)
+        resumes = resume and state.exists()
+        start, origin = (None, None) if recipe.start is None else load_checkpoint(_start_path(recipe.start))
+        if resumes:
+            require_run_of(recipe, start, out)
+        write_atomically(out / RECIPE_NAME, text.encode())
+        pool = open_tasks(roll_out, workers, timeout=10 * recipe.rollout.time_limit + 60)
+        log = _Log(out)
 
-    def round_ended(report: RoundReport) -> None:
-        log.round_ended(report)
-        observer.round_ended(report)
+        def round_ended(report: RoundReport) -> None:
+            log.round_ended(report)
+            observer.round_ended(report)
 
-    def validated(report: ValidationReport) -> None:
-        log.validated(report)
-        observer.validated(report)
+        def validated(report: ValidationReport) -> None:
+            log.validated(report)
+            observer.validated(report)
 
-    try:
-        learner = Reinforcement(
-            recipe,
-            out,
-            pool,
-            start=start,
-            device=device,
-            seconds=seconds,
-            on_round=round_ended,
-            on_validation=validated,
-            on_lost=observer.lost,
-        )
-        observer.rollouts(recipe.rollout.decisions if seconds is None else None)
-        network = learner.run(resume=resumes)
-    finally:
-        pool.close()
-        log.close()
-    description = _describe(recipe, text, learner, raises_bound=origin is None or origin.raises_bound)
-    save_checkpoint(checkpoint, network, description)
-    return ReinforcementResult(checkpoint, description, learner.best)
+        try:
+            learner = Reinforcement(
+                recipe,
+                out,
+                pool,
+                start=start,
+                device=device,
+                seconds=seconds,
+                on_round=round_ended,
+                on_validation=validated,
+                on_lost=observer.lost,
+            )
+            observer.rollouts(recipe.rollout.decisions if seconds is None else None)
+            network = learner.run(resume=resumes)
+        finally:
+            pool.close()
+            log.close()
+        description = _describe(recipe, text, learner, raises_bound=_raises_bound(recipe, origin))
+        save_checkpoint(checkpoint, network, description)
+        return ReinforcementResult(checkpoint, description, learner.best)
+
+
+def _raises_bound(recipe: ReinforcementRecipe, origin: Description | None) -> bool:
+    """What the policy is after: two learners are rewarded by the gap that they close, the others go on with what they began with."""
+    return origin is None or origin.raises_bound or recipe.learner in ("revibranch", "finetune")
 
 
 def _start_path(start: str) -> Path:

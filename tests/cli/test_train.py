@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from revibranch.cli import main
+from revibranch.gnn.training.run_folder import alone_in
 
 pytest.importorskip("torch")
 
@@ -124,6 +125,21 @@ def test_what_is_refused_leaves_the_folder_as_it_was(whole: Path, tmp_path: Path
     assert "--set options" in error
     assert len(error.splitlines()) == 1
     assert {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("options", [(), ("--resume",)])
+def test_a_second_training_in_the_same_folder_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], options: tuple[str, ...]
+) -> None:
+    out = tmp_path / "two"
+    with alone_in(out):
+        (out / "recipe.toml").write_text("the first one's")  # all that there is before the first state
+        assert main(command(tmp_path, "two", "--workers", "0", *options)[3:]) == 2
+        error = capsys.readouterr().err
+        assert f"another training is at work in {out}" in error
+        assert len(error.splitlines()) == 1
+        assert (out / "recipe.toml").read_text() == "the first one's"
+    assert [path.name for path in out.iterdir()] == ["recipe.toml"]
 
 
 def test_there_must_be_something_to_go_on_with(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from revibranch.gnn.training.instance_section import InstanceSettings
 from revibranch.gnn.training.recipe import Recipe
 from revibranch.instances import families
+from revibranch.instances.family import MAX_SEED
 
 from .episodes import RECIPE
 
@@ -67,6 +68,12 @@ def test_files_come_in_natural_order_and_again(tmp_path: Path) -> None:
         ({"family": "setcover", "size": "20x40", "mixture": ({"family": "setcover", "size": "20x40"},)}, "either"),
         ({"mixture": ({"family": "setcovr", "size": "20x40"},)}, "setcover"),
         ({"mixture": ({"family": "setcover", "size": "20"},)}, "setcover has sizes"),
+        (
+            {"mixture": ({"family": "setcover", "size": "20x40"}, {"family": "auction", "size": "10x30", "parameters": {"densty": 0.1}})},
+            r"mixture\.1\.parameters\.densty\n  auction has no parameter 'densty'",
+        ),
+        ({"family": "setcover", "size": "20x40", "training_seed": MAX_SEED - 4, "limit": 6}, f"the seed {MAX_SEED + 1}, above"),
+        ({"family": "setcover", "size": "20x40", "validation_seed": MAX_SEED - 4, "limit": 6}, f"the seed {MAX_SEED + 1}, above"),
         ({"training_files": ("nowhere",)}, "both training_files"),
         ({"training_files": ("nowhere",), "validation_files": ("neither",)}, "nowhere"),
         ({"training_files": ("a",), "validation_files": ("b",), "training_seed": 3}, "leave out training_seed"),
@@ -75,6 +82,12 @@ def test_files_come_in_natural_order_and_again(tmp_path: Path) -> None:
 def test_what_makes_no_sense_is_refused(content: dict[str, Any], complaint: str) -> None:
     with pytest.raises(ValidationError, match=complaint):
         settings(**content)
+
+
+def test_the_last_seed_of_all_is_taken() -> None:
+    section = settings(family="setcover", size="20x40", parameters={"density": 0.2}, training_seed=MAX_SEED - 5, limit=6)
+    assert section.training(5).seed == MAX_SEED
+    assert section.training(5).load().getNVars() == 40
 
 
 def test_training_and_validation_share_no_file(tmp_path: Path) -> None:

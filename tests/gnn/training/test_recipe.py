@@ -85,14 +85,36 @@ def test_a_size_that_is_a_number_needs_no_quotes(tmp_path: Path, value: str) -> 
         ("optimiser.learning_rate=nan", "optimiser.learning_rate"),
         ("instances.family=setcovr", "setcover"),
         ("instances.size=20y", "setcover has sizes"),
-        ("instances.parameters.densty=0.1", "densty"),
+        (
+            "instances.parameters.densty=0.1",
+            r"instances\.parameters\.densty: setcover has no .* mean 'density'\? \(known: density, max_cost",
+        ),
+        ("instances.parameters.cheese=1", r"no parameter 'cheese' \(known"),  # nothing is like it
+        ("instances.parameters.density=2", r"instances\.parameters\.density: Input should be less"),
+        ("instances.parameters.density=[1]", r"instances\.parameters\.density: a parameter is"),
+        ("instances.family=auction instances.parameters.compatibility=2", r"instances\.parameters\.compatibility: Input should be 'bundle"),
+        ("instances.family=knapsack instances.size=100x6 instances.parameters.low=30", r"instances\.parameters: low 30 must be below"),
         ("instances.validation_seed=1000001", "apart"),
         ("samples.settings=clena", "unknown settings"),
-        ("samples.settings=['clean', 'defualt']", "unknown settings 'defualt'"),
+        ("samples.settings=['clean','defualt']", "unknown settings 'defualt'"),
         ("samples.settings=[]", "at least one"),
         ("samples.settings=3", "samples.settings"),
         ("network.width=7", "width 7"),
         ("name=../x", "name"),
+        ("name=state", r"name: .*overwrite state\.safetensors"),
+        ("name=State", r"name: .*overwrite state\.safetensors"),  # one file, where there is no upper case
+        (f"name={'x' * 250}", "name: .*200 characters"),
+        ("seed=9223372036854775808", "seed: .*less"),
+        (f"seed={'9' * 5000}", "seed: .*integer"),
+        ("threads=100000", "threads: .*less"),
+        ("instances.training_seed=9223372036854775808", r"instances\.training_seed: .*less"),
+        ("instances.training_seed=9223372036854765809", "the last of 10000 instances would have the seed 9223372036854775808"),
+        ("instances.validation_seed=9223372036854775807", "the last of 10000 instances"),
+        ("samples.iteration_limit=2147483648", r"samples\.iteration_limit: .*less"),
+        ("samples.node_limit=9223372036854775808", r"samples\.node_limit: .*less"),
+        ("samples.time_limit=1.1e20", r"samples\.time_limit: .*less"),
+        ("samples.shallow_depth=2147483648", r"samples\.shallow_depth: .*less"),
+        ("optimiser.samples_per_tree=9223372036854775808", r"optimiser\.samples_per_tree: .*less"),
         ("seed", "expected key=value"),
         ("name.x=1", "no section"),
         ("learner=dqn", "learner"),
@@ -100,8 +122,23 @@ def test_a_size_that_is_a_number_needs_no_quotes(tmp_path: Path, value: str) -> 
 )
 def test_what_makes_no_sense_is_one_line(tmp_path: Path, override: str, complaint: str) -> None:
     with pytest.raises(RecipeError, match=complaint) as caught:
-        load_recipe(write(tmp_path, MINIMAL), [override])
+        load_recipe(write(tmp_path, MINIMAL), override.split())
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "seed=9223372036854775807",
+        "instances.training_seed=9223372036854765808",
+        "samples.iteration_limit=2147483647",
+        "samples.node_limit=9223372036854775807",
+        "samples.time_limit=1e20",
+        "name=statement",
+    ],
+)
+def test_the_highest_numbers_that_can_be_used_are_taken(tmp_path: Path, override: str) -> None:
+    load_recipe(write(tmp_path, MINIMAL), [override])
 
 
 def test_files_that_are_no_recipes(tmp_path: Path) -> None:
@@ -112,6 +149,8 @@ def test_files_that_are_no_recipes(tmp_path: Path) -> None:
     (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(RecipeError, match="not valid TOML"):
         load_recipe(tmp_path / "binary")
+    with pytest.raises(RecipeError, match=r"not valid TOML: .*5000 digits"):
+        load_recipe(write(tmp_path, f"seed = {'9' * 5000}\n"))
 
 
 @pytest.mark.parametrize(
@@ -122,6 +161,18 @@ def test_files_that_are_no_recipes(tmp_path: Path) -> None:
         ("network.width=520", "at most 512"),
         ("rollout.probes=1", "rollout.probes"),
         ("rollout.probing=1.5", "rollout.probing"),
+        ("name=state", r"name: .*overwrite state\.safetensors"),
+        ("seed=9223372036854775808", "seed: .*less"),
+        ("threads=100000", "threads: .*less"),
+        ("rollout.node_limit=9223372036854775808", r"rollout\.node_limit: .*less"),
+        ("rollout.time_limit=1e30", r"rollout\.time_limit: .*less"),
+        ("rollout.probes=2147483648", r"rollout\.probes: .*less"),
+        ("validation.node_limit=9223372036854775808", r"validation\.node_limit: .*less"),
+        ("learning.updates_per_decision=1e300", r"learning\.updates_per_decision: .*less"),
+        ("learning.entropy=inf", r"learning\.entropy: .*finite"),
+        ("learning.ranking=inf", r"learning\.ranking: .*finite"),
+        ("learning.pull=inf", r"learning\.pull: .*finite"),
+        ("instances.parameters.integer_price=true", r"instances\.parameters\.integer_price: auction has no .* mean 'integer_prices'"),
         ("learner=bbmdp network.history_length=0 rollout.probing=0.5", "learns nothing from probes"),
     ],
 )

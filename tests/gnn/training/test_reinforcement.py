@@ -301,13 +301,16 @@ class Silent(ReinforcementObserver):
     """Is told, and says nothing."""
 
 
-@pytest.mark.parametrize("raises_bound", [True, False])
-def test_what_the_policy_is_after_is_kept_from_the_start(tmp_path: Path, raises_bound: bool) -> None:
-    settings = recipe(tmp_path, "revibranch", f"start={tmp_path / 'start.safetensors'}", "rollout.decisions=20")
+@pytest.mark.parametrize(
+    ("learner", "before", "after"),
+    [("treedqn", True, True), ("treedqn", False, False), ("revibranch", False, True), ("finetune", False, True)],
+)
+def test_what_the_policy_is_after_is_kept_from_the_start_or_learnt(tmp_path: Path, learner: str, before: bool, after: bool) -> None:
+    settings = recipe(tmp_path, learner, f"start={tmp_path / 'start.safetensors'}", "rollout.decisions=20")
     torch.manual_seed(1)
-    save_checkpoint(tmp_path / "start.safetensors", BranchingNetwork(settings.network), Description(family=None, raises_bound=raises_bound))
+    save_checkpoint(tmp_path / "start.safetensors", BranchingNetwork(settings.network), Description(family=None, raises_bound=before))
     result = train_reinforcement(settings, "", tmp_path / "run", Silent(), workers=0)
-    assert result.description.raises_bound == load_checkpoint(result.checkpoint)[1].raises_bound == raises_bound
+    assert result.description.raises_bound == load_checkpoint(result.checkpoint)[1].raises_bound == after
 
 
 def test_the_checkpoint_of_a_run_is_a_policy(tmp_path: Path) -> None:
