@@ -61,7 +61,7 @@ GOALS: tuple[Goal, ...] = (
     _clean("set cover 500x1000", "setcover.parquet", "setcover-500x1000", "setcover", 0.55, 0.9, 0.5),
     _clean("set cover 1000x1000", "setcover-larger.parquet", "setcover-1000x1000", "setcover", 0.5, 0.75, 0.4),
     _clean("independent set 500", "independent-set.parquet", "independent-set-500", "independent-set", 0.65, 0.9, 0.5),
-    _clean("knapsack 100x6", "knapsack.parquet", "knapsack-100x6", "knapsack", 0.8, 0.9, 0.4),
+    _clean("knapsack 100x6", "knapsack.parquet", "knapsack-100x6", "knapsack+guard", 0.8, 0.9, 0.4),
     _clean("facility location 60x60", "facility.parquet", "facility-60x60", "auto", 0.9, 0.95, 0.6),
     _clean("random MIP 60x80", "general.parquet", "general-60x80", "general", None, None, None),
     _default("auction 100x500", "auction-100x500", "auction"),
