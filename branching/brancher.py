@@ -207,7 +207,8 @@ class LearnedBrancher(Branchrule):  # type: ignore[misc]  # PySCIPOpt has no com
     def _at_rest(self) -> bool:
         """Whether no solve of this model goes on, so that its wrappers have no more to say."""
         model = self._model_reference()
-        return model is None or model.getStatus() != "unknown"
+        # Asked in this order: a model that was freed has no status.
+        return model is None or not self._search.solving or model.getStatus() != "unknown"
 
     def _check_search(self, state: BranchState) -> None:
         """Raise where the policy did to SCIP what only the brancher may do."""

@@ -102,7 +102,7 @@ class GuardedPolicy(PolicyWrapper):
     A policy whose ``raises_bound`` is False cannot be judged so. Its trees end early or late by luck: it is given ``FIRST_TURN``
     calls, then SCIP's rule as many, then it twice as many, and so on: where one of the two does not come to an end, the other
     has half of all calls. A call is SCIP's question where to branch. A rule that answers by tighter domains, as SCIP's may, is
-    asked again at the same node, so its calls are somewhat more than its nodes.
+    asked again at the same node, so its calls are more than its nodes.
 
     All of this depends on the search alone: same seed, same tree.
 

@@ -201,6 +201,18 @@ def test_handles_of_a_freed_model_say_so() -> None:
     gc.collect()
 
 
+def test_a_policy_outlives_a_model_that_was_freed() -> None:
+    if not hasattr(Model, "free"):
+        pytest.skip("this PySCIPOpt frees models only with their objects")
+    policy, freed, model = MostFractional(), tree(), tree()
+    attach(freed, policy)
+    optimize(freed)
+    freed.free()
+    brancher = attach(model, policy, strict=True)
+    optimize(model)
+    assert brancher.statistics.decisions > 0
+
+
 def test_the_entered_child_is_that_of_the_path() -> None:
     class Asks(Recorder):
         def begin(self, model: Model) -> None:
