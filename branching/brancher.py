@@ -16,7 +16,7 @@ from ._bipartite import BipartiteBuffer
 from ._scip import Search
 from .path import PathMemory
 from .policy import Policy, PolicyError, best_candidate, innermost
-from .statistics import BrancherStatistics
+from .statistics import BrancherStatistics, NodesOnce
 
 if TYPE_CHECKING:
     from pyscipopt import Model
@@ -59,9 +59,8 @@ class LearnedBrancher(Branchrule):  # type: ignore[misc]  # PySCIPOpt has no com
         """Whether the policy is asked: not after it failed to begin, or changed the tree by itself, up to the next solve."""
         self._branched = False
         """Whether the plugin has branched on the focus node."""
-        self._left = (0, 0)
-        """Run and number of the node that was left to SCIP's next rule last. That rule may tighten the node's domains in place of
-        branching; then SCIP asks all rules again, at the same node."""
+        self._left = NodesOnce()
+        """Nodes that were left to SCIP's next rule."""
 
     # ---- SCIP's callbacks ----------------------------------------------------------------------------------------
 
@@ -73,7 +72,7 @@ class LearnedBrancher(Branchrule):  # type: ignore[misc]  # PySCIPOpt has no com
         """A solve begins."""
         self._begun = False
         self._trusted = True
-        self._left = (0, 0)
+        self._left = NodesOnce()
         self.error = None
         self.statistics.reporter = dict
         self._paths.clear()
@@ -117,7 +116,7 @@ class LearnedBrancher(Branchrule):  # type: ignore[misc]  # PySCIPOpt has no com
     def _branch(self) -> dict[str, Any]:
         statistics, policy, search = self.statistics, self.policy, self._search
         if not self._trusted:
-            statistics.fallbacks += self._leaves()
+            statistics.fallbacks += self._left.first(self._search)
             return _DID_NOT_RUN
         if not search.lp_is_optimal:  # it may be unbounded: nothing to read, and nobody's failure
             return _DID_NOT_RUN
@@ -125,7 +124,7 @@ class LearnedBrancher(Branchrule):  # type: ignore[misc]  # PySCIPOpt has no com
             self._begin()
         if self._skip is not None and self._skip():
             self._check_modes()
-            statistics.passes += self._leaves()
+            statistics.passes += self._left.first(self._search)
             return _DID_NOT_RUN
         began = perf_counter()
         try:
@@ -143,7 +142,7 @@ class LearnedBrancher(Branchrule):  # type: ignore[misc]  # PySCIPOpt has no com
             statistics.inference_seconds += perf_counter() - began
         self._check_search(state)
         if scores is None:
-            statistics.passes += self._leaves()
+            statistics.passes += self._left.first(self._search)
             return _DID_NOT_RUN
         choice = best_candidate(scores, len(state.candidates))
         children = search.branch(int(state.candidates[choice]))
@@ -166,13 +165,6 @@ class LearnedBrancher(Branchrule):  # type: ignore[misc]  # PySCIPOpt has no com
             finally:
                 statistics.inference_seconds += perf_counter() - began
         return _BRANCHED
-
-    def _leaves(self) -> bool:
-        """Whether the focus node is left to SCIP's next rule for the first time."""
-        if not self._search.solving:
-            return True
-        last, self._left = self._left, (self._search.run, self._search.focus)
-        return last != self._left
 
     def _begin(self) -> None:
         model = self._model_reference()
@@ -223,7 +215,7 @@ class LearnedBrancher(Branchrule):  # type: ignore[misc]  # PySCIPOpt has no com
     # ---- failures ------------------------------------------------------------------------------------------------
 
     def _hand_over(self, error: BaseException) -> dict[str, Any]:
-        self.statistics.fallbacks += self._leaves()
+        self.statistics.fallbacks += self._left.first(self._search)
         # Whoever listens to the log may fail too.
         with suppress(Exception):
             self._report(error, "SCIP's default rule takes the node")

@@ -30,7 +30,7 @@ from .control import ControlledSolve
 from .measures import SETTLED
 from .padding import Padding, PaddingError
 from .reward_functions import Progress, Reward, RewardFunction, dual_integral, lp_iterations, nodes, seconds
-from .settings import SETTINGS, apply_seed, apply_settings
+from .settings import INFINITY, MOST_NODES, SETTINGS, apply_seed, apply_settings
 from .sources import Instance, InstancesExhaustedError, Turns, place_among
 from .spaces import CandidateSpace, StateSpace, padded_space
 from .state import BranchState
@@ -58,8 +58,6 @@ __all__ = [
 ]
 
 _SOLVING = "solving"
-_INFINITY = 1e20  # SCIP's, and the largest time limit that it takes
-_LARGEST = 2**63 - 1  # number of nodes that SCIP counts to
 
 
 class NoDecisionError(RuntimeError):
@@ -119,7 +117,7 @@ class BranchingEnv(gymnasium.Env):  # type: ignore[misc]
             raise ValueError(f"unknown settings {settings!r}; known are {', '.join(SETTINGS)}")
         tries = _positive_integer("tries", tries)
         limits: dict[str, float | int] = {}
-        if time_limit is not None and (seconds := _positive_seconds(time_limit)) < _INFINITY:
+        if time_limit is not None and (seconds := _positive_seconds(time_limit)) < INFINITY:
             limits["limits/time"] = seconds
         if node_limit is not None:
             limits["limits/totalnodes"] = _positive_integer("node_limit", node_limit)
@@ -303,7 +301,7 @@ def _positive_seconds(value: object) -> float:
         raise TypeError(f"time_limit is a number of seconds, not {value!r}")
     if not given > 0:
         raise ValueError(f"time_limit is positive, not {value}")
-    return float(given) if given < _INFINITY else _INFINITY  # integers may be too large for a float
+    return float(given) if given < INFINITY else INFINITY  # integers may be too large for a float
 
 
 def _positive_integer(what: str, value: Any) -> int:
@@ -313,6 +311,6 @@ def _positive_integer(what: str, value: Any) -> int:
         raise TypeError(f"{what} is an integer, not {value!r}") from None
     if number <= 0:
         raise ValueError(f"{what} is positive, not {value}")
-    if number > _LARGEST:
-        raise ValueError(f"{what} is at most {_LARGEST}, not {value}")
+    if number > MOST_NODES:
+        raise ValueError(f"{what} is at most {MOST_NODES}, not {value}")
     return number

@@ -1,14 +1,16 @@
-"""Files that a reader finds whole or not at all, and what JSON can hold."""
+"""Files that a reader finds whole or not at all, files that one process holds at a time, and what JSON can hold."""
 
 from __future__ import annotations
 
+import fcntl
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-__all__ = ["json_value", "write_atomically"]
+__all__ = ["json_value", "locked", "write_atomically"]
 
 
 def write_atomically(path: str | os.PathLike[str], content: bytes | Callable[[BinaryIO], object]) -> None:
@@ -34,6 +36,59 @@ def write_atomically(path: str | os.PathLike[str], content: bytes | Callable[[Bi
         partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def locked(path: str | os.PathLike[str], *, wait: bool) -> Iterator[None]:
+    """Hold a lock file within this block; it is made, and taken away at the end.
+
+    The lock is the operating system's: it ends with the process, however that ends, and a file that was left behind is no lock. On
+    a file system without locks nobody is kept out.
+
+    Args:
+        path: the lock file.
+        wait: until whoever holds it ends.
+
+    Raises:
+        BlockingIOError: somebody holds it, and it is not waited for.
+        OSError: the file cannot be made.
+    """
+    descriptor = _lock(Path(path), fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    try:
+        yield
+    finally:
+        # While it is locked, and only if it is ours: its folder may have been replaced meanwhile. One that stays is no harm.
+        with suppress(OSError):
+            if _is_at(Path(path), descriptor):
+                os.unlink(path)
+        os.close(descriptor)
+
+
+def _lock(path: Path, operation: int) -> int:
+    """Descriptor of the file, made if there is none and locked where the file system has locks."""
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(descriptor, operation)
+            if _is_at(path, descriptor):
+                return descriptor
+        except OSError as error:
+            if not isinstance(error, BlockingIOError):
+                return descriptor
+            os.close(descriptor)
+            raise
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)  # whoever held it took the file away between our opening and our lock: once more
+
+
+def _is_at(path: Path, descriptor: int) -> bool:
+    """Whether the path still names the open file."""
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
 
 
 def json_value(value: Any) -> Any:

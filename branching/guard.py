@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ._scip import Search
 from .policy import PathStep, Policy, PolicyError, PolicyWrapper, best_candidate
 from .state import BranchState
+from .statistics import NodesOnce
 
 if TYPE_CHECKING:
     from pyscipopt import Model
@@ -124,8 +125,8 @@ class GuardedPolicy(PolicyWrapper):
         self._resting = 0
         self._turn: int | None = None
         """Calls left of the policy's turn; None for a policy that is judged by its gains."""
-        self._left = (0, 0)
-        """Run and number of the node that was left to SCIP's rule last."""
+        self._left = NodesOnce()
+        """Nodes that were left to SCIP's rule."""
         self._run = 0
         self._pending: dict[int, tuple[float, tuple[float, float]]] = {}
         """By node: LP objective, promises down and up."""
@@ -139,7 +140,7 @@ class GuardedPolicy(PolicyWrapper):
         self._pending.clear()
         super().begin(model)
         self._turn = None if self.raises_bound else FIRST_TURN
-        self._left = (0, 0)
+        self._left = NodesOnce()
 
     def skip(self) -> bool:
         """Whether SCIP's rule has the node, before anything of it is read."""
@@ -147,7 +148,7 @@ class GuardedPolicy(PolicyWrapper):
             self._hand_over()
         if self._resting:
             self._resting -= 1
-            self.nodes_left += self._leaves()
+            self.nodes_left += self._left.first(self._begun())
             return True
         if self._turn is not None:
             self._turn -= 1
@@ -167,7 +168,7 @@ class GuardedPolicy(PolicyWrapper):
             self._comparison.add(node.lp_objective - objective, promises[entered])
             if self._comparison.behind:
                 self._hand_over()
-                self._leaves()
+                self._left.first(search)
                 return None
         scores = self.policy.score(state, path)
         promise = search.pseudocost_promise()
@@ -199,12 +200,6 @@ class GuardedPolicy(PolicyWrapper):
         self._pending[node.number] = (node.lp_objective, promises)
         if len(self._pending) > MOST_PENDING:
             del self._pending[next(iter(self._pending))]
-
-    def _leaves(self) -> bool:
-        """Whether the focus node is left to SCIP's rule for the first time."""
-        search = self._begun()
-        last, self._left = self._left, (search.run, search.focus)
-        return last != self._left
 
     def _begun(self) -> Search:
         if self._search is None:

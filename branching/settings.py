@@ -12,9 +12,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pyscipopt import Model
 
-__all__ = ["RULES", "SETTINGS", "apply_rule", "apply_seed", "apply_settings"]
+__all__ = ["INFINITY", "MOST_NODES", "RULES", "SETTINGS", "apply_rule", "apply_seed", "apply_settings"]
 
 ScipValue = bool | int | float | str
+
+INFINITY = 1e20
+"""SCIP's, and the highest time limit that it takes."""
+
+MOST_NODES = 2**63 - 1
+"""The highest node limit: SCIP counts nodes in 64 bits."""
 
 _CLEAN: dict[str, ScipValue] = {"separating/maxrounds": 0, "presolving/maxrestarts": 0}
 

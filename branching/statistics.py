@@ -5,9 +5,30 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["BrancherStatistics"]
+if TYPE_CHECKING:
+    from ._scip import Search
+
+__all__ = ["BrancherStatistics", "NodesOnce"]
+
+
+class NodesOnce:
+    """Counts a node once, however often SCIP asks there.
+
+    A rule may tighten a node's domains in place of branching; then SCIP asks all rules again, at the same node.
+    Each solve needs one anew.
+    """
+
+    def __init__(self) -> None:
+        self._last = (0, 0)
+
+    def first(self, search: Search) -> bool:
+        """Whether the focus node is another one than at the last call; True outside a solve."""
+        if not search.solving:
+            return True
+        last, self._last = self._last, (search.run, search.focus)
+        return last != self._last
 
 
 class _Reporting:

@@ -74,7 +74,7 @@ class FallbackPolicy(Policy):
     def __init__(self, make_gpu: Callable[[], Policy], cpu: Policy, *, asked_for: bool = True) -> None:
         self.extended = cpu.extended
         self.needs_path = cpu.needs_path
-        self.raises_bound = getattr(cpu, "raises_bound", True)
+        self.raises_bound = cpu.raises_bound
         self._cpu = cpu
         self._gpu: Policy | None = None
         self._failure = cuda_problem()
@@ -132,7 +132,7 @@ class LargeGraphPolicy(Policy):
     def __init__(self, small: Policy, make_large: Callable[[], Policy], width: int, work: int = CROSSOVER_WORK) -> None:
         self.extended = small.extended
         self.needs_path = small.needs_path
-        self.raises_bound = getattr(small, "raises_bound", True)
+        self.raises_bound = small.raises_bound
         self._small, self._make_large, self._edges = small, make_large, -(-work // width)
         self._large: Policy | None = None
         self._asked_large = False

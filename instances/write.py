@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import fcntl
 import gzip
 import hashlib
 import multiprocessing
-import os
 import signal
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from pydantic import ValidationError
 
-from ..branching.files import write_atomically
+from ..branching.files import locked, write_atomically
 from ..branching.processes import deaf_to, one_thread
 from . import families
 from .family import Parameters, Size
@@ -130,7 +128,8 @@ def _store(wanted: InstanceSet, manifest: Manifest, folder: Path, last: bytes) -
     path = folder / MANIFEST_NAME
     if not manifest.instances and not path.exists():
         return last
-    with _locked(folder):
+    # Without locks an entry is lost where two write within the same few milliseconds.
+    with locked(folder / _LOCK_NAME, wait=True):
         ours = {entry.file: entry for entry in manifest.instances}
         touched = path.exists() and path.read_bytes() != last
         theirs = [entry for entry in _opened(wanted, folder).instances if entry.file not in ours] if touched else []
@@ -138,33 +137,6 @@ def _store(wanted: InstanceSet, manifest: Manifest, folder: Path, last: bytes) -
         manifest.instances = sorted([*ours.values(), *there], key=lambda entry: (entry.seed, entry.file))
         manifest.write(path)
         return path.read_bytes()
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Wait until nobody else writes the folder's manifest, and keep others waiting.
-
-    On a file system without locks nobody waits: an entry is lost there where two write within the same few milliseconds.
-    """
-    path = folder / _LOCK_NAME
-    while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            held = os.fstat(descriptor).st_nlink > 0
-        except OSError:
-            held = True
-        except BaseException:
-            os.close(descriptor)
-            raise
-        if held:
-            break
-        os.close(descriptor)  # whoever held it has removed it: others lock a new one
-    try:
-        yield
-    finally:
-        path.unlink(missing_ok=True)  # while it is locked: whoever waits for it sees that it is gone
-        os.close(descriptor)
 
 
 def _opened(wanted: InstanceSet, folder: Path) -> Manifest:

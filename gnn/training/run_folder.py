@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from ...branching.files import locked
 from .errors import TrainingError
 
 __all__ = ["RECIPE_NAME", "STATE_NAME", "alone_in", "holds_run", "recipe_text", "require_run", "take_folder"]
@@ -63,9 +62,7 @@ def take_folder(out: Path, products: Iterable[str], *, resume: bool) -> None:
 
 @contextmanager
 def alone_in(out: Path) -> Iterator[None]:
-    """Make the folder of a run if there is none, and keep other trainings out of it within this block.
-
-    The lock is the operating system's: it ends with the process, however that ends. On a file system without locks nobody is kept out.
+    """Make the folder of a run if there is none, and keep other trainings out of it within this block (``files.locked``).
 
     Args:
         out: the folder.
@@ -75,37 +72,9 @@ def alone_in(out: Path) -> Iterator[None]:
         OSError: the folder cannot be made, or nothing can be written in it.
     """
     out.mkdir(parents=True, exist_ok=True)
-    path = out / _LOCK_NAME
-    descriptor = _locked(path)
-    try:
-        yield
-    finally:
-        # While it is locked, and only if it is ours: the folder may have been replaced meanwhile. One that stays is no harm.
-        with suppress(OSError):
-            if _is_at(path, descriptor):
-                path.unlink()
-        os.close(descriptor)
-
-
-def _locked(path: Path) -> int:
-    """Descriptor of the file, made if there is none and locked where the file system has locks."""
-    while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    with ExitStack() as held:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if _is_at(path, descriptor):
-                return descriptor
+            held.enter_context(locked(out / _LOCK_NAME, wait=False))
         except BlockingIOError:
-            os.close(descriptor)
-            raise TrainingError(f"another training is at work in {path.parent}: wait until it ends; --out chooses another folder") from None
-        except OSError:
-            return descriptor
-        os.close(descriptor)  # the other one ended between our opening and our lock, and took the file away: once more
-
-
-def _is_at(path: Path, descriptor: int) -> bool:
-    """Whether the path still names the open file."""
-    try:
-        return os.path.samestat(os.stat(path), os.fstat(descriptor))
-    except FileNotFoundError:
-        return False
+            raise TrainingError(f"another training is at work in {out}: wait until it ends; --out chooses another folder") from None
+        yield

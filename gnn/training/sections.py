@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from ...branching.settings import SETTINGS
+from ...branching.settings import INFINITY, MOST_NODES, SETTINGS
 from ...instances.family import MAX_SEED
 from .run_folder import STATE_NAME
 
@@ -49,18 +49,16 @@ def _own_file(name: str) -> str:
 
 MOST = 2**31 - 1
 """Of whatever is counted: the highest number of SCIP's and torch's counters. What no counter can hold would fail hours later."""
-_INFINITY = 1e20  # SCIP's, and the highest time limit it takes
 
 Positive = Annotated[int, Field(ge=1, le=MOST)]
 Natural = Annotated[int, Field(ge=0, le=MOST)]
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
-NodeLimit = Annotated[int, Field(ge=1, le=2**63 - 1)]
-"""SCIP counts nodes in 64 bits."""
+NodeLimit = Annotated[int, Field(ge=1, le=MOST_NODES)]
 Threads = Annotated[int, Field(ge=1, le=1024)]
 """As many as a machine may have; torch itself takes any number, and starts them only when it computes."""
 Probability = Annotated[float, Field(ge=0, le=1)]
-PositiveFloat = Annotated[float, Field(gt=0, le=_INFINITY, allow_inf_nan=False)]
-Weight = Annotated[float, Field(ge=0, le=_INFINITY, allow_inf_nan=False)]
+PositiveFloat = Annotated[float, Field(gt=0, le=INFINITY, allow_inf_nan=False)]
+Weight = Annotated[float, Field(ge=0, le=INFINITY, allow_inf_nan=False)]
 """Of a part of a loss."""
 PolicyName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=200), AfterValidator(_own_file)]
 """Name of a policy: that of its file, beside the others of its run."""
