@@ -194,6 +194,7 @@ class LearnedBrancher(Branchrule):  # type: ignore[misc]  # PySCIPOpt has no com
         previous = last() if last is not None else None
         if previous is not None and previous is not self and previous._at_rest():
             previous.statistics.settle()
+            previous._begun = False  # should that solve go on, the policy must be told whose it is now
         self.statistics.reporter = getattr(self.policy, "report", dict)
 
     def _at_rest(self) -> bool:

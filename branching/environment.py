@@ -86,7 +86,7 @@ class BranchingEnv(gymnasium.Env):  # type: ignore[misc]
         settings: named SCIP parameters, see ``SETTINGS``.
         reward: from the progress at two decisions to a number, such as ``-nodes - 0.001 * lp_iterations``.
         seed: of the first ``reset`` that gives none. It decides SCIP's seeds, one an episode.
-        time_limit: SCIP's time limit in seconds; its clock (CPU by default) runs on between two steps. No limit from 1e20 on,
+        time_limit: SCIP's time limit in seconds; its clock (the wall's by default) runs on between two steps. No limit from 1e20 on,
             ``math.inf`` included.
         node_limit: nodes over all restarts; no limit with None.
         padding: observations are dictionaries of these sizes.

@@ -53,7 +53,7 @@ class Policy(Protocol):
     root's bound: gains say nothing of its choices, so the guard does not judge it by them."""
 
     def begin(self, model: Model) -> None:
-        """Called once before the first decision of a solve, after presolving.
+        """Called before the first decision of a solve, after presolving; again where another model's solve came in between.
 
         Args:
             model: what is solved. Keep ``weakref.ref(model)`` of it, if anything: a model that its own policy refers to is

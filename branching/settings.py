@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pyscipopt import Model
 
-__all__ = ["INFINITY", "MOST_NODES", "RULES", "SETTINGS", "apply_rule", "apply_seed", "apply_settings"]
+__all__ = ["BRANCHER_PRIORITY", "INFINITY", "MOST_NODES", "RULES", "SETTINGS", "apply_limits", "apply_rule", "apply_seed", "apply_settings"]
 
 ScipValue = bool | int | float | str
 
@@ -21,6 +21,8 @@ INFINITY = 1e20
 
 MOST_NODES = 2**63 - 1
 """The highest node limit: SCIP counts nodes in 64 bits."""
+
+_CPU_CLOCK = 1
 
 _CLEAN: dict[str, ScipValue] = {"separating/maxrounds": 0, "presolving/maxrestarts": 0}
 
@@ -34,8 +36,12 @@ SETTINGS: Mapping[str, Mapping[str, ScipValue]] = {
 TOP_PRIORITY = 536_870_911
 """The highest priority SCIP accepts for a branching rule."""
 
-RULE_PRIORITY = TOP_PRIORITY - 1
-"""Priority of one of SCIP's own rules that was asked for: above all others, and one below ``TOP_PRIORITY``.
+BRANCHER_PRIORITY = TOP_PRIORITY - 1
+"""Priority of a learned rule, unless told otherwise: above all that choose a variable. SCIP's ``nodereopt``, which rebuilds the tree
+of the last solve where a model is reoptimised, has ``TOP_PRIORITY`` and must come first."""
+
+RULE_PRIORITY = TOP_PRIORITY - 2
+"""Priority of one of SCIP's own rules that was asked for: above all others of SCIP's that choose a variable.
 
 SCIP's large neighbourhood heuristics copy the parameters into their sub-MIPs and there put the rule ``inference`` in front
 with ``TOP_PRIORITY``. A rule of the same priority would tie with it and change what the heuristics find: relpscost then
@@ -81,6 +87,23 @@ def apply_rule(model: Model, rule: str) -> None:
     if rule not in RULES:
         raise ValueError(f"unknown SCIP rule {rule!r}; known are {', '.join(RULES)}")
     model.setParams(dict(RULES[rule]))
+
+
+def apply_limits(model: Model, *, seconds: float = INFINITY, nodes: int | None = None) -> None:
+    """Count CPU seconds, where SCIP by itself counts those of the wall, and end the solve after so many, or after so many nodes.
+
+    On a busy machine a limit in wall seconds cuts off trees that are not the same twice.
+
+    Args:
+        model: what will be solved.
+        seconds: CPU seconds; no limit from ``INFINITY`` on.
+        nodes: nodes over all restarts; None for no limit.
+    """
+    model.setParam("timing/clocktype", _CPU_CLOCK)
+    if seconds < INFINITY:
+        model.setParam("limits/time", seconds)
+    if nodes is not None:
+        model.setParam("limits/totalnodes", nodes)
 
 
 def apply_seed(model: Model, seed: int) -> None:

@@ -35,7 +35,8 @@ class ShortlistPolicy(PolicyWrapper):
 
     What strong branching finds out beside the scores is used in two ways, neither of which touches the optimum. A candidate with
     an infeasible child scores best and is branched on: that child is cut off at once. SCIP's conflict analysis learns from such
-    children what it learns from infeasible nodes.
+    children what it learns from infeasible nodes, but for models that are reoptimised: SCIP keeps what it learns so when the
+    objective changes, where it may not hold.
 
     A shortlist follows one solve at a time; the policy inside may serve several.
 
@@ -57,10 +58,12 @@ class ShortlistPolicy(PolicyWrapper):
         self.overruled = 0
         """Those of them at which it did not choose the policy's favourite."""
         self._search: Search | None = None
+        self._learning = True
 
     def begin(self, model: Model) -> None:
         """Forget the last solve."""
         self._search = Search(model)
+        self._learning = not model.getParam("reoptimization/enable")
         self.nodes = self.overruled = 0
         super().begin(model)
 
@@ -77,7 +80,7 @@ class ShortlistPolicy(PolicyWrapper):
         listed = self._listed(np.asarray(scores, dtype=np.float64), state.node.depth)
         if len(listed) < 2:
             return scores
-        tried: NDArray[np.float64] = self._search.strong_branch(places=listed, patience=PATIENCE, learning=True)[0]
+        tried: NDArray[np.float64] = self._search.strong_branch(places=listed, patience=PATIENCE, learning=self._learning)[0]
         if np.isnan(tried).all():
             return scores
         best = np.nanmax(tried)

@@ -11,7 +11,7 @@ from pyscipopt import SCIP_STAGE
 
 from .brancher import LearnedBrancher, in_use
 from .policy import Policy, check_policy
-from .settings import TOP_PRIORITY
+from .settings import BRANCHER_PRIORITY, TOP_PRIORITY
 
 if TYPE_CHECKING:
     from pyscipopt import Model
@@ -24,7 +24,7 @@ _branchers: weakref.WeakKeyDictionary[Any, list[LearnedBrancher]] = weakref.Weak
 """Those of each model, in the order in which they came."""
 
 
-def attach(model: Model, policy: Policy, *, priority: int = TOP_PRIORITY, strict: bool = False) -> LearnedBrancher:
+def attach(model: Model, policy: Policy, *, priority: int = BRANCHER_PRIORITY, strict: bool = False) -> LearnedBrancher:
     """Include a brancher that asks this policy into the model.
 
     Args:

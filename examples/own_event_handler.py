@@ -32,7 +32,9 @@ class BoundLog(Eventhdlr):
         if event.getType() == SCIP_EVENTTYPE.NODEBRANCHED:
             self.branched += 1
         else:
-            self.incumbents.append((self.model.getNTotalNodes(), self.model.getDualbound(), self.model.getPrimalbound()))
+            # SCIP tells of a solution before it takes over its bound.
+            primal = self.model.getSolObjVal(self.model.getBestSol())
+            self.incumbents.append((self.model.getNTotalNodes(), self.model.getDualbound(), primal))
 
 
 def build() -> tuple[Model, BoundLog]:
@@ -54,7 +56,8 @@ def main() -> dict[str, float]:
         print(f"node {nodes:>5}  dual bound {dual:>10g}  primal bound {primal:>10g}")  # 1e+20 is SCIP's infinity
     decisions = brancher.statistics.decisions
     print(f"{model.getStatus()}: {model.getObjVal():g}; {log.branched} nodes branched, {decisions} of them by the policy")
-    return {"objective": model.getObjVal(), "branched": log.branched, "incumbents": len(log.incumbents)} | brancher.statistics.as_dict()
+    seen = {"branched": log.branched, "incumbents": len(log.incumbents), "last": log.incumbents[-1][2]}
+    return {"objective": model.getObjVal()} | seen | brancher.statistics.as_dict()
 
 
 if __name__ == "__main__":

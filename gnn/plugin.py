@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 from ..branching.brancher import LearnedBrancher
 from ..branching.guard import GuardedPolicy
 from ..branching.policy import Policy, check_policy
-from ..branching.settings import TOP_PRIORITY
+from ..branching.settings import BRANCHER_PRIORITY
 from ..branching.shortlist import ShortlistPolicy
 from ..branching.solving import attach
 from .automatic import AutoPolicy
@@ -30,7 +30,7 @@ def include(
     *,
     mode: Mode = "time",
     guard: bool = True,
-    priority: int = TOP_PRIORITY,
+    priority: int = BRANCHER_PRIORITY,
     strict: bool = False,
     device: Device = "auto",
     threads: int = 1,
@@ -49,8 +49,8 @@ def include(
             are cheap, or a tree that must fit into memory.
         guard: leave the nodes to SCIP's next rule while the policy gains less in the dual bound than SCIP's pseudocosts promise; take
             turns with it where the policy is not after the bound (:class:`~revibranch.branching.guard.GuardedPolicy`).
-        priority: priority among SCIP's branching rules; the highest unless told otherwise. Of several policies that are included into
-            one model with the same priority the last one decides.
+        priority: priority among SCIP's branching rules; by default above all that choose a variable. Of several policies that are
+            included into one model with the same priority the last one decides.
         strict: keep the first exception of the policy; ``revibranch.optimize(model)`` raises it after the solve.
         device: where a policy that is named runs: ``cpu``, ``cuda``, or ``auto`` for the GPU where there is one and the model's
             graph is large enough (:func:`~revibranch.load_policy`).

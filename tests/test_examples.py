@@ -85,6 +85,11 @@ def test_the_nodes_branched_are_the_policys() -> None:
     assert result["branched"] == result["decisions"] + result["passes"]
 
 
+def test_the_last_incumbent_that_is_told_is_the_optimum() -> None:
+    result = example("own_event_handler").main()
+    assert result["last"] == result["objective"]
+
+
 def test_the_master_with_all_its_columns_has_the_optimum_of_branch_and_price() -> None:
     module = example("branch_and_price")
     model = Model()

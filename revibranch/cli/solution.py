@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from ..benchmarks.run import WITHOUT_OPTIMUM
@@ -32,14 +33,27 @@ class SolutionFile:
             raise ValueError(f"cannot write the solution to {path}: its folder is not there, or nothing may be written there")
 
     def keep(self, model: Model) -> None:
-        """Write the best solution as SCIP writes it: a line for each variable of the problem's file, zeros too."""
+        """Write the best solution as SCIP writes it: a line for each variable of the problem's file, zeros too.
+
+        Whatever fails is the ``complaint``: the solve is done, and its result is still to be told.
+        """
         if model.getStatus() in WITHOUT_OPTIMUM or not model.getNSols():
             self.complaint = f"there is no solution to write to {self._path}"
             return
-        best = model.getBestSol()
-        lines = [f"solution status: {model.getStatus()}", f"objective value: {model.getSolObjVal(best):.17g}"]
-        lines += [f"{variable.name} {model.getSolVal(best, variable):.17g}" for variable in model.getVars()]
         try:
-            write_atomically(self._path.resolve(), ("\n".join(lines) + "\n").encode())
-        except OSError as error:
+            write_atomically(self._path.resolve(), _text(model))
+        except Exception as error:
             self.complaint = f"the solution could not be written: {error}"
+
+
+def _text(model: Model) -> bytes:
+    best = model.getBestSol()
+    status = f"solution status: {model.getStatus()}\n".encode()
+    try:
+        lines = [f"{variable.name} {model.getSolVal(best, variable):.17g}" for variable in model.getVars()]
+    except UnicodeDecodeError:  # names of another encoding reach Python not at all: SCIP writes them as they are, to 15 digits
+        with TemporaryDirectory() as folder:
+            path = Path(folder) / "best.sol"
+            model.writeBestSol(str(path), write_zeros=True)
+            return status + path.read_bytes()
+    return status + ("\n".join([f"objective value: {model.getSolObjVal(best):.17g}", *lines]) + "\n").encode()

@@ -14,6 +14,7 @@ import pytest
 from numpy.typing import NDArray
 from pyscipopt import Model, quicksum
 
+from revibranch.branching._scip import Search
 from revibranch.branching.brancher import LearnedBrancher
 from revibranch.branching.guard import GuardedPolicy
 from revibranch.branching.policy import PathStep, Policy, PolicyWrapper
@@ -247,6 +248,35 @@ def test_what_a_shared_policy_said_of_a_model_stays_with_its_brancher(wrap: Call
         assert branchers[-1].statistics.policy == {}, "nothing is said before the first branching"
         optimize(model)
     assert [brancher.statistics.policy["model"] for brancher in branchers] == ["first", "second"]
+
+
+@pytest.mark.parametrize("wrap", [lambda policy: policy, GuardedPolicy, ShortlistPolicy])
+def test_a_solve_that_goes_on_after_another_models_has_its_policy_back(wrap: Callable[[Policy], Policy]) -> None:
+    class Knows(MostFractional):
+        def begin(self, model: Model) -> None:
+            self.model_name, self.search = model.getProbName(), Search(model)
+
+        def score(self, state: BranchState, path: Sequence[PathStep]) -> NDArray[np.floating]:
+            assert self.search.focus == state.node.number
+            return super().score(state, path)
+
+        def report(self) -> dict[str, float | str]:
+            return {"model": self.model_name}
+
+    policy, models, branchers = Knows(), [], []
+    for seed, name in enumerate(("first", "second")):
+        models.append(tree(seed))
+        models[-1].setProbName(name)
+        models[-1].setParam("limits/totalnodes", 3 + seed)
+        branchers.append(attach(models[-1], wrap(policy), strict=True))
+        optimize(models[-1])
+    for model in models:
+        model.setParam("limits/totalnodes", -1)
+        optimize(model)
+        assert model.getStatus() == "optimal"
+    assert [brancher.statistics.policy["model"] for brancher in branchers] == ["first", "second"]
+    assert [brancher.statistics.fallbacks for brancher in branchers] == [0, 0]
+    assert all(brancher.statistics.decisions > 4 for brancher in branchers)
 
 
 def test_a_solve_that_needs_no_branching_leaves_no_report_of_the_one_before() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import operator
 import weakref
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from pyscipopt import Model
+from pyscipopt import SCIP_PARAMSETTING, Model, quicksum
 
 from revibranch.branching import shortlist
 from revibranch.branching._scip import Search
@@ -271,3 +272,38 @@ def test_model_is_freed() -> None:
 def test_shortlist_needs_a_beginning() -> None:
     with pytest.raises(RuntimeError, match="begin"):
         ShortlistPolicy(MostFractional()).score(None, ())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("bare", [True, False], ids=["no cuts, no heuristics", "as SCIP comes"])
+def test_a_model_that_is_reoptimised_keeps_its_optima(bare: bool) -> None:
+    random = np.random.default_rng(0)
+    weights = random.integers(5, 60, (5, 22))
+    profits = random.integers(10, 60, (4, 22))
+
+    def build() -> tuple[Model, list[Any]]:
+        model = Model()
+        model.hideOutput()
+        if bare:
+            model.setParam("separating/maxrounds", 0)
+            model.setParam("separating/maxroundsroot", 0)
+            model.setHeuristics(SCIP_PARAMSETTING.OFF)
+        variables = [model.addVar(vtype="B") for _ in range(22)]
+        for row in weights.tolist():
+            model.addCons(quicksum(map(operator.mul, row, variables)) <= sum(row) // 3)
+        return model, variables
+
+    model, variables = build()
+    model.enableReoptimization()
+    brancher = attach(model, ShortlistPolicy(MostFractional()), strict=True)
+    for number, row in enumerate(profits.tolist()):
+        if number:
+            model.freeReoptSolve()
+            model.chgReoptObjective(quicksum(map(operator.mul, row, variables)), "maximize")
+        else:
+            model.setObjective(quicksum(map(operator.mul, row, variables)), "maximize")
+        optimize(model)
+        fresh, others = build()
+        fresh.setObjective(quicksum(map(operator.mul, row, others)), "maximize")
+        fresh.optimize()
+        assert model.getObjVal() == pytest.approx(fresh.getObjVal())
+    assert brancher.statistics.decisions > 20

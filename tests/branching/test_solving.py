@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from revibranch.branching.policy import PathStep
-from revibranch.branching.settings import TOP_PRIORITY
+from revibranch.branching.settings import TOP_PRIORITY, apply_rule
 from revibranch.branching.solving import attach, optimize
 from revibranch.branching.state import BranchState
 
@@ -71,3 +71,15 @@ def test_priorities_of_earlier_rules_keep_their_order(there: list[int], new: int
 def test_priority_outside_scips_range_is_refused() -> None:
     with pytest.raises(ValueError, match="priority"):
         attach(tree(), MostFractional(), priority=2**30)
+
+
+def test_the_rule_that_rebuilds_a_tree_of_reoptimisation_comes_first() -> None:
+    model = tree()
+    attach(model, MostFractional())
+    model.enableReoptimization()
+    rules = ("relpscost", "pscost", "inference", "vanillafullstrong")
+    learned = model.getParam("branching/revibranch/priority")
+    assert model.getParam("branching/nodereopt/priority") > learned
+    assert learned > max(model.getParam(f"branching/{rule}/priority") for rule in rules)
+    apply_rule(model, "pscost")
+    assert learned > model.getParam("branching/pscost/priority")

@@ -70,3 +70,25 @@ def test_a_solution_that_cannot_be_written_at_last_costs_no_result(tmp_path: Pat
     assert json.loads(output.out)["runs"][0]["status"] == "optimal"
     assert "No space left" in output.err
     assert path.read_text() == "kept"
+
+
+def test_names_in_another_encoding_reach_the_file_as_they_are(tmp_path: Path, capfd: Capture) -> None:
+    file, path = tmp_path / "latin.lp", tmp_path / "latin.sol"
+    file.write_bytes("maximize\n obj: 3 größe + 2 y\nsubject to\n c: größe + y <= 1.5\nbinary\n größe y\nend\n".encode("latin-1"))
+    result = as_json(capfd, file, "--policy", "scip:default", "--solution", path)
+    assert result["runs"][0]["objective"] == 3
+    values = dict(line.split()[:2] for line in path.read_bytes().splitlines()[2:])
+    assert {name: float(value) for name, value in values.items()} == {"größe".encode("latin-1"): 1.0, b"y": 0.0}
+
+
+def test_whatever_keeps_a_solution_from_its_file_the_result_is_told(
+    tmp_path: Path, capfd: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(path: Path, content: bytes) -> None:
+        raise RuntimeError("no such luck")
+
+    monkeypatch.setattr(module, "write_atomically", broken)
+    assert main(["solve", str(LSEU), "--policy", "scip:default", "--solution", str(tmp_path / "a.sol"), "--json"]) != 0
+    output = capfd.readouterr()
+    assert json.loads(output.out)["runs"][0]["objective"] == 1120
+    assert "no such luck" in output.err
