@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..branching.policy import PathStep, Policy
-from ..branching.settings import apply_settings
+from ..branching.settings import apply_limits, apply_settings
 from ..branching.solving import attach, optimize
 from ..branching.state import BranchState
 from ..gnn.config import NetworkConfig
@@ -54,7 +54,8 @@ class _Replaying(Policy):
 def _bare(task: RolloutTask, choices: NDArray[np.int32]) -> int:
     model = task.instance.load()
     apply_settings(model, task.settings)
-    model.setParams({"limits/totalnodes": task.node_limit, "limits/time": task.time_limit, "misc/catchctrlc": False})
+    apply_limits(model, seconds=task.time_limit, nodes=task.node_limit)
+    model.setParam("misc/catchctrlc", False)
     attach(model, _Replaying(choices), strict=True)
     optimize(model)
     return int(model.getNTotalNodes())

@@ -21,11 +21,11 @@ from pyscipopt import Model
 from ..branching import _scip
 from ..branching.files import json_value
 from ..branching.policy import Policy
-from ..branching.settings import apply_rule, apply_seed, apply_settings
+from ..branching.settings import apply_limits, apply_rule, apply_seed, apply_settings
 from ..branching.solving import attach, optimize
 from ..instances.reading import instance_name, read_model
 from .policies import RULE_PREFIX, load, scip_rule
-from .recorder import SCIP_INFINITY, Progress, Recorder, from_scip
+from .recorder import Progress, Recorder, from_scip
 from .rows import RunRow
 
 if TYPE_CHECKING:
@@ -42,7 +42,6 @@ Source = str | Path | Callable[[], Model]
 LARGEST_SEED = 2**31 - 1_000_001
 """SCIP takes seeds up to 2^31 - 1, but plugins add to them before they set those of sub-problems (the separator rapidlearning
 does), and fail where that overflows. A million keeps clear of it."""
-_CPU_CLOCK = 1
 
 
 def run(
@@ -95,11 +94,9 @@ def run(
     if instance is None:
         instance = model.getProbName() if callable(source) else instance_name(Path(source))
 
-    model.setParam("timing/clocktype", _CPU_CLOCK)
     apply_settings(model, settings)
     apply_seed(model, seed)
-    if time_limit < SCIP_INFINITY:
-        model.setParam("limits/time", time_limit)
+    apply_limits(model, seconds=time_limit)
     brancher: LearnedBrancher | None = None
     if isinstance(chosen, str):
         apply_rule(model, chosen.removeprefix(RULE_PREFIX))

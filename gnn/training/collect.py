@@ -24,7 +24,7 @@ from ...branching.episode import Episode, EpisodeError
 from ...branching.episode_recorder import EpisodeRecorder
 from ...branching.expert import ConstraintByConstraint, strong_branching
 from ...branching.policy import PathStep, Policy
-from ...branching.settings import apply_settings
+from ...branching.settings import apply_limits, apply_settings
 from ...branching.solving import attach, optimize
 from ...branching.state import BranchState, variable_column_names
 from .errors import TrainingError
@@ -42,6 +42,8 @@ __all__ = ["CollectPolicy", "Purpose", "SolveReport", "collect", "pseudocost_sco
 Purpose = Literal["training", "validation"]
 
 _SUM_EPSILON = 1e-6
+_LONGEST_NAME = 200
+"""Signs of a quoted name that go into a file's, which may have 255 bytes with all that comes around it."""
 _HOPELESS = 50
 _PATIENCE = 10
 _FRAC, _DOWN, _UP = (variable_column_names().index(name) for name in ("solution_frac", "pseudocost_down", "pseudocost_up"))
@@ -247,14 +249,17 @@ def collect(
 
 def _episode_path(folder: Path, instance: InstanceSource) -> Path:
     # The name of a file may hold its path, where another file has the same stem.
-    return folder / f"{quote(instance.name, safe='')}.npz"
+    name = quote(instance.name, safe="")
+    if len(name) > _LONGEST_NAME:
+        name = f"{name[:_LONGEST_NAME]}-{hashlib.sha256(instance.name.encode()).hexdigest()[:16]}"
+    return folder / f"{name}.npz"
 
 
 def _solve(task: _Task) -> SolveReport:
     model = task.instance.load()
     samples = task.samples
     apply_settings(model, task.settings)
-    model.setParams({"limits/totalnodes": samples.node_limit, "limits/time": samples.time_limit})
+    apply_limits(model, seconds=samples.time_limit, nodes=samples.node_limit)
     policy = CollectPolicy(samples, task.entropy)
     attach(model, policy, strict=True)
     optimize(model)

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from ..network import BranchingNetwork
+from .errors import TrainingError
 from .exploration import Exploration
 from .learners import LEARNERS
 from .policy_learning import policy_loss
@@ -26,6 +27,8 @@ _SEED_DRAWS, _SEED_ORDER = 2, 3
 
 class GradientSteps:
     """Changes the state's networks as the recipe says.
+
+    Its methods raise ``TrainingError`` where a loss is not finite, before that changes a weight.
 
     Args:
         recipe: of the run.
@@ -83,6 +86,8 @@ class GradientSteps:
 
     def _descend(self, network: BranchingNetwork, optimiser: torch.optim.Adam, loss: torch.Tensor) -> None:
         settings = self._recipe.learning
+        if not torch.isfinite(loss):
+            raise TrainingError(f"the loss of gradient step {self._state.step + 1} is {loss.item()}: lower learning.learning_rate")
         turn = (1 + math.cos(math.pi * self._share())) / 2
         for group in optimiser.param_groups:
             group["lr"] = settings.last_learning_rate + (settings.learning_rate - settings.last_learning_rate) * turn

@@ -21,6 +21,7 @@ from ..devices import Device
 from ..network import BranchingNetwork
 from .batches import SampleBatch, SampleSet, shuffled_batches
 from .devices import torch_device
+from .errors import TrainingError
 from .interruption import Interrupted, Signals
 from .losses import cross_entropy, hits
 from .recipe import OptimiserSettings, Recipe
@@ -134,6 +135,7 @@ class Imitation:
         Raises:
             Interrupted: SIGINT or SIGTERM came; the state is written.
             StateError: the state to go on from cannot be used.
+            TrainingError: a loss is not finite.
             OSError: the state cannot be written; the last one is as it was.
         """
         self._began = monotonic()
@@ -183,12 +185,16 @@ class Imitation:
         self._step += 1
         self._finished = self._place >= self.steps
         value = float(loss.detach())
+        if not math.isfinite(value):
+            raise TrainingError(f"the loss of gradient step {self._step} is {value}: lower optimiser.learning_rate")
         self._epoch_loss += value * len(batch)
         if self._on_step is not None:
             self._on_step(self._step, self.steps, value)
 
     def _end_epoch(self) -> None:
         losses = self.validate()
+        if not math.isfinite(losses[0]):
+            raise TrainingError(f"the loss at validation is {losses[0]} after {self._step} gradient steps: lower optimiser.learning_rate")
         epoch = -(-self._step // self._per_epoch)
         steps = self._step - (epoch - 1) * self._per_epoch  # fewer than an epoch's where time ran out
         report = EpochReport(epoch, self._epoch_loss / min(len(self.training), steps * self.recipe.optimiser.batch), *losses)

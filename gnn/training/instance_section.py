@@ -125,9 +125,9 @@ class InstanceSettings(Section):
         return self._source(self.validation_files, self.validation_seed, number % self.limit, None)
 
     def validations(self, count: int) -> Iterator[InstanceSource]:
-        """The first validation instances: so many, or all files if they are fewer."""
+        """The first validation instances: so many, or all that there are if they are fewer."""
         most = len(_sources(self.validation_files)) if self.validation_files else count
-        return (self.validation(number) for number in range(min(count, most)))
+        return (self.validation(number) for number in range(min(count, most, self.limit)))
 
     def _kinds(self) -> tuple[Kind, ...]:
         if self.mixture:

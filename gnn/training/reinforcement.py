@@ -87,6 +87,8 @@ class Reinforcement:
         self._steps = GradientSteps(recipe, self.state, lambda: self.share)
         self._seconds, self._began = seconds, monotonic()
         self._written, self._save_seconds = monotonic(), 0.0
+        self._barren = (0, 0)
+        """Episodes since the last one with a decision, and how many of them were lost."""
 
     @property
     def share(self) -> float:
@@ -113,7 +115,7 @@ class Reinforcement:
             Interrupted: SIGINT or SIGTERM came; the state is written.
             StateError: the state to go on from cannot be used.
             OSError: something cannot be written; the last state is as it was.
-            TrainingError: the instances need no branching.
+            TrainingError: the instances need no branching, episodes that do are all lost, or a loss is not finite.
             RuntimeError: all episodes of a round or all instances of a validation were lost.
         """
         self._began = monotonic()
@@ -157,6 +159,7 @@ class Reinforcement:
         state.decisions += sum(len(stored.episode) for stored in fresh)
         if not state.decisions and state.episodes >= _HOPELESS:
             raise TrainingError(f"the first {state.episodes} episodes have no decision: the instances are too easy")
+        self._see_progress(len(tasks), len(lost), bool(fresh))
         at_random = not state.warm
         if at_random:
             state.fit_normalisation(fresh)
@@ -167,6 +170,14 @@ class Reinforcement:
             learned = self._steps.on_policy(fresh, tasks[0].exploration)
         state.round += 1
         self._report([result for _, result in sorted(results.items())], learned, rolled - began, monotonic() - rolled)
+
+    def _see_progress(self, episodes: int, lost: int, decided: bool) -> None:
+        """Give up where all episodes that come to a decision are lost: the budget of decisions would never be used up."""
+        barren, missing = self._barren
+        self._barren = (0, 0) if decided else (barren + episodes, missing + lost)
+        barren, missing = self._barren
+        if barren >= _HOPELESS and missing:
+            raise TrainingError(f"the last {barren} episodes have no decision, and {missing} of them were lost: their causes were reported")
 
     def _report(self, results: Sequence[RolloutResult], learned: Learned, rollout_seconds: float, learning_seconds: float) -> None:
         state = self.state

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ...branching._scip import search_counts
 from ...branching.episode import Episode
 from ...branching.policy import Policy
-from ...branching.settings import apply_settings
+from ...branching.settings import apply_limits, apply_settings
 from ...branching.solving import attach, optimize
 from ...branching.tree import record_tree
 from ...instances.files import InstanceSource
@@ -92,7 +92,8 @@ def roll_out(task: RolloutTask, weights: Weights | None) -> RolloutResult:
     model = task.instance.load()
     apply_settings(model, task.settings)
     # Ctrl-C is the training loop's to handle, not SCIP's: a round must not end with a cut-off tree in it.
-    model.setParams({"limits/totalnodes": task.node_limit, "limits/time": task.time_limit, "misc/catchctrlc": False})
+    apply_limits(model, seconds=task.time_limit, nodes=task.node_limit)
+    model.setParam("misc/catchctrlc", False)
     policy = None if weights is None or task.random else _policy(weights)
     extended = weights is not None and weights.config.extended  # random decisions too must be readable by this network
     explorer = Explorer(policy, task.exploration, task.entropy, record=task.record, extended=extended)

@@ -76,6 +76,18 @@ def test_files_of_one_name_have_episodes_of_their_own_in_the_folder(tmp_path: Pa
     assert sorted((tmp_path / "data").rglob("*")) == before
 
 
+def test_names_too_long_for_a_file_are_cut_and_stay_apart(tmp_path: Path) -> None:
+    folder = tmp_path / "Станция распределения электроэнергии" / "год 2021"
+    paths = files(folder, 3)
+    content = {"training_files": tuple(paths[:2]), "validation_files": (paths[2],)}
+    recipe = Recipe.model_validate({**small().model_dump(exclude={"instances"}), "instances": content})
+    collected = collect(recipe, tmp_path / "samples", "training", workers=0)
+    assert len(set(collected)) == 2
+    assert all(path.exists() and len(path.name.encode()) < 230 for path in collected)
+    assert len({path.name[:200] for path in collected}) == 1
+    assert collect(recipe, tmp_path / "samples", "training", workers=0) == collected
+
+
 def test_every_instance_is_solved_with_one_of_several_settings(tmp_path: Path) -> None:
     recipe = small(training=24, settings=("clean", "default"))
     paths = collect(recipe, tmp_path, "training", workers=0)

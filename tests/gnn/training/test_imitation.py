@@ -79,6 +79,11 @@ def test_the_best_weights_are_those_of_the_best_epoch(tmp_path: Path) -> None:
     assert run.validate() == pytest.approx((run.best.loss, run.best.accuracy_1, run.best.accuracy_5))
 
 
+def test_a_loss_that_is_not_finite_ends_the_training_in_one_error(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"is (nan|inf).*: lower optimiser\.learning_rate"):
+        learner(tmp_path, recipe(learning_rate=1e20)).run()
+
+
 def test_a_finished_run_resumes_to_the_same_weights_at_once(tmp_path: Path) -> None:
     expected = learner(tmp_path, recipe()).run().state_dict()
 

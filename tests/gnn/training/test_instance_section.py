@@ -29,6 +29,7 @@ def test_a_family_follows_its_seeds_and_begins_again_behind_the_limit() -> None:
     section = settings(family="setcover", size="20x40", parameters={"density": 0.2}, training_seed=7, validation_seed=100, limit=3)
     assert [section.training(number).seed for number in range(5)] == [7, 8, 9, 7, 8]
     assert [source.seed for source in section.validations(2)] == [100, 101]
+    assert [source.seed for source in section.validations(5)] == [100, 101, 102]
     assert section.label == "setcover"
     assert section.training(0, "30x50").size == (30, 50)
     entries = sum(len(row) for row in _rows(section.training(0)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -319,3 +320,37 @@ def test_the_checkpoint_of_a_run_is_a_policy(tmp_path: Path) -> None:
     network = run(recipe(tmp_path), tmp_path / "run").run()
     save_checkpoint(tmp_path / "tiny.safetensors", network, Description(family="auction"))
     assert load_policy(tmp_path / "tiny.safetensors").needs_path
+
+
+def test_a_loss_that_is_not_finite_ends_the_training_in_one_error(tmp_path: Path) -> None:
+    training = run(recipe(tmp_path), tmp_path / "run")
+    fit = training.state.fit_normalisation
+
+    def spoil(fresh: Any) -> None:
+        fit(fresh)
+        with torch.no_grad():
+            next(training.state.network.parameters()).fill_(float("nan"))
+
+    training.state.fit_normalisation = spoil  # type: ignore[method-assign]
+    with pytest.raises(TrainingError, match=r"gradient step 1 is nan: lower learning\.learning_rate"):
+        training.run()
+
+
+def test_where_all_episodes_that_decide_are_lost_a_training_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class OnlyTheEasy(SerialTasks[RolloutTask, Weights | None, RolloutResult]):
+        """From the second round on, one episode of each comes back, without a decision."""
+
+        def run(self, tasks: Iterable[RolloutTask], shared: Weights | None) -> Iterator[Outcome[RolloutTask, RolloutResult]]:
+            for outcome in super().run(tasks, shared):
+                number = outcome.task.entropy[-1]
+                if number < 3 or outcome.result is None or not outcome.task.record:
+                    yield outcome
+                elif number % 3:
+                    yield Outcome(outcome.task, None, "the worker died")
+                else:
+                    yield replace(outcome, result=replace(outcome.result, decisions=0, episode=None))
+
+    monkeypatch.setattr(reinforcement, "_HOPELESS", 10)
+    training = run(recipe(tmp_path), tmp_path / "run", OnlyTheEasy(roll_out))
+    with pytest.raises(TrainingError, match="the last 12 episodes have no decision, and 8 of them were lost"):
+        training.run()

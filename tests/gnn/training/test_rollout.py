@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from time import sleep
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from revibranch.branching.state import variable_column_names
 from revibranch.gnn.config import NetworkConfig
 from revibranch.gnn.network import BranchingNetwork
-from revibranch.gnn.training.exploration import Exploration
+from revibranch.gnn.training.exploration import Exploration, Explorer
 from revibranch.gnn.training.instance_section import Kind
 from revibranch.gnn.training.pools import open_tasks
 from revibranch.gnn.training.rollout import RolloutResult, RolloutTask, Weights, roll_out
@@ -102,3 +103,16 @@ def test_processes_and_ray_give_the_episodes_of_this_process(workers: Any) -> No
                 assert same(outcome.result, theirs)
     finally:
         pool.close()
+
+
+def test_a_limit_counts_cpu_seconds_and_not_those_of_a_machine_that_is_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    score = Explorer.score
+
+    def late(self: Explorer, *arguments: Any) -> Any:
+        sleep(0.3)
+        return score(self, *arguments)
+
+    monkeypatch.setattr(Explorer, "score", late)
+    result = roll_out(replace(TASK, time_limit=2.0, node_limit=12), weights())
+    assert result.decisions > 5  # two seconds of the wall have room for no more
+    assert result.status in ("totalnodelimit", "optimal")
