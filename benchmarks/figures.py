@@ -70,7 +70,7 @@ def profiles(rows: Sequence[RunRow], policies: Sequence[str]) -> Any:
         for curve in sorted(curves, key=lambda curve: policies.index(curve.policy)):
             colour, dashes, _ = _look(policies.index(curve.policy))
             steps = np.append(curve.factors, right), np.append(curve.shares, curve.shares[-1])
-            axes.step(*steps, where="post", color=colour, linestyle=dashes, linewidth=1.6, label=curve.policy)
+            axes.step(*steps, where="post", color=colour, linestyle=dashes, linewidth=1.6, label=_plain(curve.policy))
         axes.set_xscale("log", base=2 if right <= 64 else 10)
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
         axes.set_xlim(1.0, right)
@@ -123,7 +123,7 @@ def nodes_against_time(rows: Sequence[RunRow], policies: Sequence[str]) -> Any:
             points = np.array([[max(row.nodes or 0, 1), max(row.solve_seconds or 0.0, 0.01)] for row in own]).reshape(-1, 2)
             colour, _, marker = _look(index)
             raster = len(rows) > _VECTOR_LIMIT
-            axes.scatter(*points.T, s=18, color=colour, marker=marker, alpha=0.55, linewidths=0, rasterized=raster, label=policy)
+            axes.scatter(*points.T, s=18, color=colour, marker=marker, alpha=0.55, linewidths=0, rasterized=raster, label=_plain(policy))
         axes.set(xscale="log", yscale="log", xlabel="nodes", ylabel="seconds")
         figure.legend(loc="outside right center")
         return figure
@@ -131,7 +131,13 @@ def nodes_against_time(rows: Sequence[RunRow], policies: Sequence[str]) -> Any:
 
 def _short(policy: str, length: int = 40) -> str:
     """The end of a long path says more than its beginning."""
-    return policy if len(policy) <= length else "…" + policy[1 - length :]
+    return _plain(policy if len(policy) <= length else "…" + policy[1 - length :])
+
+
+def _plain(text: str) -> str:
+    """The text as matplotlib shows it: what stands between dollar signs it reads as mathematics, and it hides names that begin with _."""
+    plain = text.replace("$", r"\$")
+    return f" {plain}" if plain.startswith("_") else plain
 
 
 def render_figure(figure: Any, format: Literal["svg", "pdf"]) -> bytes:  # noqa: A002 - matplotlib's word

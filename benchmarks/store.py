@@ -245,8 +245,10 @@ class RunStore:
     def _load(self, descriptor: int) -> dict[RunKey, RunRow]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             raise StoreError(f"{self.path} is being written by another evaluation") from None
+        except OSError:
+            pass  # a file system without locks keeps nobody out
         if os.fstat(descriptor).st_nlink == 0:  # the other one finished between our opening and our lock
             raise StoreError(f"{self.path} was just finished by another evaluation; try again")
         content = self.journal.read_bytes()

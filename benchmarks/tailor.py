@@ -156,7 +156,8 @@ def tailor(
         settings: name of the set of SCIP parameters to solve with.
         workers: processes, at least one.
         device: where gradient steps run.
-        resume: go on with what ``out`` holds of an earlier attempt at the same: instances, seconds and settings.
+        resume: go on with what ``out`` holds of an earlier attempt at the same: instances, seconds and settings. Limits of solves stay
+            those of the first attempt's number of workers, so that what was measured counts.
 
     Raises:
         InstanceError: the instances are too few, or not from files.
@@ -172,16 +173,16 @@ def tailor(
     parts = split(sources)
     require_pyarrow()  # now, not when everything is trained
     take_folder(out, [_PLAN], resume=resume)
-    _keep_to(out / _PLAN, parts, seconds, settings)
+    planned = _keep_to(out / _PLAN, parts, seconds, settings, workers)
     share = {part: seconds * of for part, of in _SHARES.items()}
     observer.say(f"{len(parts.training)} instances to train on, {len(parts.validation)} to validate, {len(parts.held_back)} held back")
     common = _COMMON.format(training=_toml(_paths(parts.training)), validation=_toml(_paths(parts.validation)))
 
     def limit(part: str, rounds: float) -> float:
         """CPU seconds of a solve such that the part has time for so many."""
-        return round(max(1.0, share[part] * workers / rounds), 1)
+        return round(max(1.0, share[part] * planned / rounds), 1)
 
-    text = _IMITATION.format(common=common, most=_MOST_SAMPLES, settings=settings, limit=limit("training samples", 20 * workers))
+    text = _IMITATION.format(common=common, most=_MOST_SAMPLES, settings=settings, limit=limit("training samples", 20 * planned))
     imitation = out / "imitation" / "imitation.safetensors"
     if not imitation.exists():
         observer.say("imitation of strong branching")
@@ -193,7 +194,7 @@ def tailor(
         start=_toml(str(imitation)),
         common=common,
         settings=settings,
-        limit=limit("reinforcement", 20 * workers),
+        limit=limit("reinforcement", 20 * planned),
         validations=len(parts.validation),
     )
     reinforced = out / "reinforced" / "reinforced.safetensors"
@@ -220,8 +221,11 @@ def tailor(
     return Verdict(checkpoint, use, reason, named)
 
 
-def _keep_to(path: Path, parts: Parts, seconds: float, settings: str) -> None:
+def _keep_to(path: Path, parts: Parts, seconds: float, settings: str, workers: int) -> int:
     """Write down what is for what, or see that it is still the same: what was held back must not be trained on later.
+
+    Returns:
+        The number of workers that was planned for, which may be another now.
 
     Raises:
         TrainingError: it is not.
@@ -234,15 +238,17 @@ def _keep_to(path: Path, parts: Parts, seconds: float, settings: str) -> None:
         "held_back": _paths(parts.held_back),
     }
     if not path.exists():
-        write_atomically(path, (json.dumps(plan, indent=1) + "\n").encode())
-        return
+        write_atomically(path, (json.dumps({**plan, "workers": workers}, indent=1) + "\n").encode())
+        return workers
     try:
         before = json.loads(path.read_text(encoding="utf-8"))
         changed = [name for name, value in plan.items() if before[name] != value]
+        planned = int(before["workers"])
     except (ValueError, LookupError, TypeError) as error:
         raise TrainingError(f"{path} is damaged: {error}") from error
     if changed:
         raise TrainingError(f"{path.parent} holds a run with other {', '.join(changed)}: repeat them, or choose another folder with --out")
+    return planned
 
 
 def _run(

@@ -9,7 +9,7 @@ from pathlib import Path
 from .comparison import Comparison, compare
 from .evaluate import wrong_results
 from .rows import RunRow
-from .statistics import METRICS, solved
+from .statistics import METRICS, cost, solved
 
 __all__ = ["BASELINE", "FEWEST", "OWN", "Verdict", "better_of", "judge"]
 
@@ -67,7 +67,7 @@ def _differing(rows: Sequence[RunRow], policy: str, baseline: str) -> int:
     seconds: dict[str, dict[str, list[float | None]]] = {policy: {}, baseline: {}}
     for row in rows:
         if row.policy in seconds:
-            seconds[row.policy].setdefault(row.instance, []).append(row.solve_seconds)
+            seconds[row.policy].setdefault(row.instance, []).append(cost(row, METRICS["seconds"]))
     return sum(seconds[policy].get(instance, times) != times for instance, times in seconds[baseline].items())
 
 

@@ -11,6 +11,7 @@ from html.parser import HTMLParser
 
 import pytest
 
+from revibranch.benchmarks.figures import nodes_against_time, profiles
 from revibranch.benchmarks.report import as_json, build_report, choose_baseline
 from revibranch.benchmarks.store import RunStore
 from revibranch.benchmarks.tables import Cell, Table, number, render
@@ -182,6 +183,16 @@ def test_figures_of_markdown_and_latex_are_files_linked_from_where_the_document_
     assert main(["report", file(ROWS), "--out", str(out), "--figures", str(tmp_path / "figures")]) == 0
     assert link in out.read_text()
     assert len(list((tmp_path / "figures").glob(f"*.{kind}"))) == 3
+
+
+@pytest.mark.parametrize("draw", [profiles, nodes_against_time])
+def test_a_legend_names_every_policy_as_it_is(draw):
+    names = ["_runs/p.safetensors", "a$x_1$b", BASE]
+    figure = draw([run_row("a", 0, name, solve_seconds=1.0 + place) for place, name in enumerate(names)], names)
+    figure.draw_without_rendering()
+    texts = figure.legends[0].get_texts()
+    assert [text.get_text().strip().replace(r"\$", "$") for text in texts] == names
+    assert not any(re.search(r"(?<!\\)\$", text.get_text()) for text in texts)  # would be read as mathematics
 
 
 def test_latex_escapes_what_latex_would_take_for_markup(file, capsys):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
+import fcntl
 import json
 import math
 import os
@@ -162,6 +164,17 @@ def test_rows_are_sorted_whatever_the_order_they_finished_in(tmp_path):
 def test_two_evaluations_cannot_write_the_same_file(tmp_path):
     with RunStore(tmp_path / "runs.parquet"), pytest.raises(StoreError, match="another evaluation"):
         RunStore(tmp_path / "runs.parquet")
+
+
+def test_a_file_system_without_locks_keeps_nobody_out(tmp_path, monkeypatch):
+    def no_locks(descriptor, operation):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    with RunStore(tmp_path / "runs.parquet") as store:
+        store.append(ROWS[0])
+        store.finish()
+    assert read_rows(tmp_path / "runs.parquet") == ROWS[:1]
 
 
 def test_a_foreign_file_is_refused_and_left_alone(tmp_path):

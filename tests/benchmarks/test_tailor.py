@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from revibranch.benchmarks.comparison import compare
 from revibranch.benchmarks.rows import RunRow
 from revibranch.benchmarks.statistics import METRICS
+from revibranch.benchmarks.store import read_rows
 from revibranch.benchmarks.tailor import LEAST, split
 from revibranch.benchmarks.verdict import BASELINE, FEWEST, OWN, judge
 from revibranch.cli import main
@@ -87,6 +89,9 @@ def test_a_gain_that_may_be_chance_is_none() -> None:
     assert not use
     assert "fewer than 6 whose times differ prove nothing" in reason
     assert "whose times differ" in judge([*rows(5.0, 10.0, count=FEWEST - 1), *_pair(9, 0.01, 0.01)], OWN)[1]
+    # Two runs at the limit cost the same, whatever the clock says.
+    stuck = [replace(timeout_row("i9", policy=name), solve_seconds=60.01 + place / 100) for place, name in enumerate((OWN, BASELINE))]
+    assert "whose times differ" in judge([*rows(5.0, 10.0, count=FEWEST - 1), *stuck], OWN)[1]
     use, reason = judge(rows(1.0, 10.0, count=1), OWN)
     assert not use
     assert "proves nothing" in reason
@@ -130,8 +135,10 @@ def test_from_a_folder_to_a_verdict(tmp_path: Path, capsys: pytest.CaptureFixtur
     # What is there is not done again, nor overwritten by mistake.
     assert main(command) == 2
     assert "holds a run already" in capsys.readouterr().err
-    assert main([*command, "--resume"]) == 0
+    measured = read_rows(out / "held-back.parquet")
+    assert main([*command, "--resume", "--workers", "2"]) == 0
     assert (out / "policy.safetensors").read_bytes() == first
+    assert read_rows(out / "held-back.parquet") == measured
     # Nor is anything gone on with that was made for other instances: what was held back might have been trained on.
     (folder / "a0.lp").rename(folder / "b0.lp")
     capsys.readouterr()
