@@ -243,7 +243,7 @@ def _keep_to(path: Path, parts: Parts, seconds: float, settings: str, workers: i
     try:
         before = json.loads(path.read_text(encoding="utf-8"))
         changed = [name for name, value in plan.items() if before[name] != value]
-        planned = int(before["workers"])
+        planned = int(before.get("workers", workers))  # plans of before it was written down lack it
     except (ValueError, LookupError, TypeError) as error:
         raise TrainingError(f"{path} is damaged: {error}") from error
     if changed:
