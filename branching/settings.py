@@ -37,8 +37,8 @@ TOP_PRIORITY = 536_870_911
 """The highest priority SCIP accepts for a branching rule."""
 
 BRANCHER_PRIORITY = TOP_PRIORITY - 1
-"""Priority of a learned rule, unless told otherwise: above all that choose a variable. SCIP's ``nodereopt``, which rebuilds the tree
-of the last solve where a model is reoptimised, has ``TOP_PRIORITY`` and must come first."""
+"""Priority of a learned rule, unless told otherwise: above all that choose a variable. Where a model is reoptimised, SCIP raises its
+``nodereopt``, which rebuilds the tree of the last solve, to ``TOP_PRIORITY``, and that one must come first."""
 
 RULE_PRIORITY = TOP_PRIORITY - 2
 """Priority of one of SCIP's own rules that was asked for: above all others of SCIP's that choose a variable.

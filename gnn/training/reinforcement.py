@@ -173,9 +173,8 @@ class Reinforcement:
 
     def _see_progress(self, episodes: int, lost: int, decided: bool) -> None:
         """Give up where all episodes that come to a decision are lost: the budget of decisions would never be used up."""
-        barren, missing = self._barren
-        self._barren = (0, 0) if decided else (barren + episodes, missing + lost)
-        barren, missing = self._barren
+        barren, missing = (0, 0) if decided else (self._barren[0] + episodes, self._barren[1] + lost)
+        self._barren = (barren, missing)
         if barren >= _HOPELESS and missing:
             raise TrainingError(f"the last {barren} episodes have no decision, and {missing} of them were lost: their causes were reported")
 
