@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 from pyscipopt import SCIP_EVENTTYPE, SCIP_STAGE, Eventhdlr, Model
 
+from ..branching.settings import INFINITY
+
 if TYPE_CHECKING:
     from pyscipopt.scip import Event
 
-__all__ = ["SCIP_INFINITY", "Progress", "Recorder", "from_scip"]
+__all__ = ["Progress", "Recorder", "from_scip"]
 
-SCIP_INFINITY = 1e20
-"""What SCIP takes for infinite."""
 _PROGRESS_INTERVAL = 0.1
 
 
@@ -99,4 +99,4 @@ class Recorder(Eventhdlr):  # type: ignore[misc]
 
 def from_scip(value: float) -> float:
     """SCIP's 1e20 and beyond become ``inf``."""
-    return value if abs(value) < SCIP_INFINITY else math.copysign(math.inf, value)
+    return value if abs(value) < INFINITY else math.copysign(math.inf, value)

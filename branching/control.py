@@ -21,6 +21,7 @@ from pyscipopt import SCIP_STAGE
 
 from .policy import PathStep, Policy
 from .reward_functions import Progress
+from .settings import INFINITY
 from .solving import attach
 from .state import BranchState
 from .statistics import BrancherStatistics
@@ -63,7 +64,7 @@ class _Handover(Policy):
         self._model = weakref.ref(model)
         self._kept: BranchState | None = None
         maximises = model.getObjectiveSense() == "maximize"
-        worst = -1e20 if maximises else 1e20
+        worst = -INFINITY if maximises else INFINITY
         self.progress = Progress(name, 0, 0, 0.0, worst, -worst, maximises)
 
     def begin(self, model: Model) -> None:

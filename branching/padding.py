@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .settings import INFINITY
 from .state import BranchState
 
 __all__ = ["NODE_COLUMNS", "Padding", "PaddingError"]
@@ -25,8 +26,6 @@ NODE_COLUMNS: tuple[str, ...] = (
     "n_solutions",
 )
 """What stands in ``node``, in this order; names as in ``NodeFacts``."""
-
-_INFINITY = 1e20  # SCIP's
 
 
 class PaddingError(ValueError):
@@ -94,4 +93,4 @@ class Padding:
 
 
 def _finite(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.nan_to_num(values, nan=0.0, posinf=_INFINITY, neginf=-_INFINITY)
+    return np.nan_to_num(values, nan=0.0, posinf=INFINITY, neginf=-INFINITY)

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import isfinite
 
-__all__ = ["Progress", "Reward", "RewardFunction", "dual_integral", "lp_iterations", "nodes", "seconds"]
+from .settings import INFINITY
 
-_INFINITY = 1e20  # SCIP's
+__all__ = ["Progress", "Reward", "RewardFunction", "dual_integral", "lp_iterations", "nodes", "seconds"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ def dual_integral(bound: float | Callable[[Progress], float]) -> RewardFunction:
 
     def integral(before: Progress, after: Progress) -> float:
         reference = bound(before) if callable(bound) else bound
-        if not isfinite(before.dual_bound) or abs(before.dual_bound) >= _INFINITY:
+        if not isfinite(before.dual_bound) or abs(before.dual_bound) >= INFINITY:
             return 0.0
         lack = before.dual_bound - reference if before.maximises else reference - before.dual_bound
         return lack * (after.seconds - before.seconds)

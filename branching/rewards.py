@@ -13,11 +13,12 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from .settings import INFINITY
+
 __all__ = ["Importance", "bound_gains", "gap_levels", "importance", "redistribute", "returns"]
 
 Importance = Literal["subtree", "bound", "attention", "uniform"]
 
-_INFINITY = 1e20  # SCIP's: what is as large as that stands for infinity
 _LEAST_SHARE = 1 / 256  # of a gap: smaller gains are not told apart
 _EQUAL = 1e-9  # relative: gains that differ by less differ by the rounding of LP bounds only
 
@@ -89,9 +90,9 @@ def bound_gains(bounds: NDArray[np.floating], after: NDArray[np.floating] | None
     """
     before = np.asarray(bounds, dtype=np.float64)
     reached = np.append(before[1:], np.nan)[: len(before)] if after is None else _vector("after", after, len(before))
-    known = (np.abs(before) < _INFINITY) & (reached > -_INFINITY)
+    known = (np.abs(before) < INFINITY) & (reached > -INFINITY)
     gains = np.full(len(before), np.nan)
-    gains[known] = np.where(reached[known] >= _INFINITY, np.inf, reached[known] - before[known])
+    gains[known] = np.where(reached[known] >= INFINITY, np.inf, reached[known] - before[known])
     return gains
 
 
@@ -178,7 +179,7 @@ def _shares(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _shortfalls(gains: NDArray[np.float64]) -> NDArray[np.float64]:
     """What each gain lacks to the largest, finite and not negative whatever the gains; zero where all are equal."""
-    finite = np.abs(gains) < _INFINITY  # False for NaN
+    finite = np.abs(gains) < INFINITY  # False for NaN
     low, high = (float(gains[finite].min()), float(gains[finite].max())) if finite.any() else (0.0, 1.0)
     values = np.where(finite, gains, np.where(gains > 0, high, low))
     values[np.isnan(gains)] = (low + high) / 2

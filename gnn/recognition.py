@@ -26,6 +26,8 @@ from dataclasses import dataclass
 from math import inf, isclose
 from typing import TYPE_CHECKING, Any
 
+from ..branching.settings import INFINITY
+
 if TYPE_CHECKING:
     from pyscipopt import Model
 
@@ -41,7 +43,6 @@ MOST_ENTRIES = 64
 """Entries of a row whose variables' types are asked for."""
 
 _FROM_CONSTRAINT = 2  # SCIP_ROWORIGINTYPE_CONS
-_INFINITY = 1e20
 _CLOSE = 1e-6
 
 
@@ -88,7 +89,7 @@ def read_structure(model: Model) -> Structure:
     rows = [row for row in model.getLPRowsData() if row.getOrigintype() == _FROM_CONSTRAINT and not row.isRemovable() and row.getNNonz()]
     for row in _spread(rows, MOST_ROWS):
         values = row.getVals()
-        lhs, rhs = (side - row.getConstant() if abs(side) < _INFINITY else side for side in (row.getLhs(), row.getRhs()))
+        lhs, rhs = (side - row.getConstant() if abs(side) < INFINITY else side for side in (row.getLhs(), row.getRhs()))
         kind = row_kind(values, lhs, rhs, None if pure else _continuous(row))
         counts[kind] += 1
         entries[kind] += len(values)
@@ -147,9 +148,9 @@ def row_kind(values: Sequence[float], lhs: float, rhs: float, continuous: Sequen
         variables >= or = a positive side), ``capacity`` (a sum of continuous variables below a multiple of an integral
         one); or ``other``.
     """
-    if all(value < 0 for value in values) or (lhs > -_INFINITY and rhs >= _INFINITY and any(value < 0 for value in values)):
+    if all(value < 0 for value in values) or (lhs > -INFINITY and rhs >= INFINITY and any(value < 0 for value in values)):
         values, lhs, rhs = [-value for value in values], -rhs, -lhs
-    lower, upper = lhs > -_INFINITY, rhs < _INFINITY
+    lower, upper = lhs > -INFINITY, rhs < INFINITY
     positive = all(value > 0 for value in values)
     if continuous is not None and any(continuous):
         if positive and all(continuous):

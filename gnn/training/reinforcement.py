@@ -157,8 +157,6 @@ class Reinforcement:
         fresh = [store(number, episode, self.learner, recipe.learning) for number, episode in recorded]
         state.episodes += len(tasks)
         state.decisions += sum(len(stored.episode) for stored in fresh)
-        if not state.decisions and state.episodes >= _HOPELESS:
-            raise TrainingError(f"the first {state.episodes} episodes have no decision: the instances are too easy")
         self._see_progress(len(tasks), len(lost), bool(fresh))
         at_random = not state.warm
         if at_random:
@@ -172,7 +170,10 @@ class Reinforcement:
         self._report([result for _, result in sorted(results.items())], learned, rolled - began, monotonic() - rolled)
 
     def _see_progress(self, episodes: int, lost: int, decided: bool) -> None:
-        """Give up where all episodes that come to a decision are lost: the budget of decisions would never be used up."""
+        """Give up where no episode comes to a decision, or all that do are lost: the budget of decisions would never be used up."""
+        state = self.state
+        if not state.decisions and state.episodes >= _HOPELESS:
+            raise TrainingError(f"the first {state.episodes} episodes have no decision: the instances are too easy")
         barren, missing = (0, 0) if decided else (self._barren[0] + episodes, self._barren[1] + lost)
         self._barren = (barren, missing)
         if barren >= _HOPELESS and missing:
