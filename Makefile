@@ -44,7 +44,7 @@ results := benchmarks/results/scip-rules
 results_families := setcover:200x300 auction:40x200 independent-set:200 facility:30x20 knapsack:30x4
 results_rules := default relpscost pscost mostinf random inference vanillafullstrong fullstrong
 
-.PHONY: help install demo test test-scip9 test-asan test-all lint docs bench results clean
+.PHONY: help install demo test test-scip9 test-asan test-all lint docs bench results reproduce clean
 
 help: ## show the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -85,6 +85,9 @@ results: $(stamp) ## compare SCIP's own rules on five families (an hour); runs t
 	revibranch evaluate $(addprefix --instances ,$(addsuffix :0-19,$(results_families))) \
 		$(addprefix --policy scip:,$(results_rules)) --seeds 0-2 --settings clean --time-limit 60 --out $(results).parquet
 	{ cat $(results).md && revibranch report $(results).parquet | sed 1d; } > benchmarks/RESULTS.md
+
+reproduce: $(stamp) ## train the shipped policy POLICY again, by the commit and recipe that it names (up to two hours)
+	python -m revibranch.benchmarks.reproduce $(POLICY)
 
 clean: ## remove the virtual environments and everything built
 	rm -rf $(venv) $(scip9) $(asan) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

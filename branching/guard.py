@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ._scip import Search
+from ._scip import Pseudocosts, Search
 from .policy import PathStep, Policy, PolicyError, PolicyWrapper, best_candidate
 from .state import BranchState
 from .statistics import NodesOnce
@@ -119,7 +119,7 @@ class GuardedPolicy(PolicyWrapper):
         """How often the policy was found to be behind in this solve, or its turn was over."""
         self.nodes_left = 0
         """Nodes of this solve that SCIP's rule was given for that."""
-        self._search: Search | None = None
+        self._begun: tuple[Search, Pseudocosts] | None = None
         self._comparison = Comparison()
         self._last_mean = 0.0
         self._resting = 0
@@ -133,7 +133,7 @@ class GuardedPolicy(PolicyWrapper):
 
     def begin(self, model: Model) -> None:
         """Forget the last solve."""
-        self._search = Search(model)
+        self._begun = Search(model), Pseudocosts(model)
         self._comparison = Comparison()
         self.handovers = self.nodes_left = self._resting = self._run = 0
         self._last_mean = 0.0
@@ -148,7 +148,7 @@ class GuardedPolicy(PolicyWrapper):
             self._hand_over()
         if self._resting:
             self._resting -= 1
-            self.nodes_left += self._left.first(self._begun())
+            self.nodes_left += self._left.first(self._solve()[0])
             return True
         if self._turn is not None:
             self._turn -= 1
@@ -158,7 +158,7 @@ class GuardedPolicy(PolicyWrapper):
         """The policy's scores; None at the node where it is found to be behind."""
         if self._turn is not None:
             return self.policy.score(state, path)
-        search, node = self._begun(), state.node
+        (search, pseudocosts), node = self._solve(), state.node
         if node.run != self._run:  # node numbers begin anew
             self._run = node.run
             self._pending.clear()
@@ -171,7 +171,7 @@ class GuardedPolicy(PolicyWrapper):
                 self._left.first(search)
                 return None
         scores = self.policy.score(state, path)
-        promise = search.pseudocost_promise()
+        promise = pseudocosts.promise()
         if scores is not None and promise is not None:
             self._note(state, np.asarray(scores), promise)
         return scores
@@ -201,10 +201,10 @@ class GuardedPolicy(PolicyWrapper):
         if len(self._pending) > MOST_PENDING:
             del self._pending[next(iter(self._pending))]
 
-    def _begun(self) -> Search:
-        if self._search is None:
+    def _solve(self) -> tuple[Search, Pseudocosts]:
+        if self._begun is None:
             raise RuntimeError("a guard must begin a solve before it scores")
-        return self._search
+        return self._begun
 
     def _hand_over(self) -> None:
         doublings = min(self.handovers, 32)

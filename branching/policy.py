@@ -40,8 +40,9 @@ class PathStep:
 class Policy(Protocol):
     """Scores the branching candidates of a node.
 
-    Subclass it (all methods but ``score`` have bodies) or give an object of the same shape, with or without ``skip``, ``report`` and
-    ``raises_bound``. A policy may raise: the brancher reports it once, lets SCIP's default rule take the node, and goes on.
+    Subclass it (all methods but ``score`` have bodies) or give an object of the same shape, with or without ``skip``, ``report``,
+    ``raises_bound`` and ``mixes_pseudocosts``. A policy may raise: the brancher reports it once, lets SCIP's default rule take the
+    node, and goes on.
     """
 
     extended: bool = True
@@ -51,6 +52,9 @@ class Policy(Protocol):
     raises_bound: bool = True
     """Whether its choices are to raise the dual bound. False for one whose trees end when they come upon a solution that attains the
     root's bound: gains say nothing of its choices, so the guard does not judge it by them."""
+    mixes_pseudocosts: bool = False
+    """Whether ``include`` mixes SCIP's pseudocosts into its scores, the more the better they are known
+    (:class:`~revibranch.branching.mixture.MixedPolicy`)."""
 
     def begin(self, model: Model) -> None:
         """Called before the first decision of a solve, after presolving; again where another model's solve came in between.
@@ -95,7 +99,7 @@ class PolicyWrapper(Policy):
     """A policy around another one: passes everything on, and its subclasses change what they are there for.
 
     Args:
-        policy: the one inside; it may lack ``skip``, ``report`` and ``raises_bound``.
+        policy: the one inside; it may lack ``skip``, ``report``, ``raises_bound`` and ``mixes_pseudocosts``.
     """
 
     def __init__(self, policy: Policy) -> None:
@@ -115,6 +119,11 @@ class PolicyWrapper(Policy):
     def raises_bound(self) -> bool:  # type: ignore[override]
         """As the policy has it; True where it does not say."""
         return getattr(self.policy, "raises_bound", True)
+
+    @property
+    def mixes_pseudocosts(self) -> bool:  # type: ignore[override]
+        """As the policy has it; False where it does not say."""
+        return getattr(self.policy, "mixes_pseudocosts", False)
 
     def begin(self, model: Model) -> None:
         """Begin with the policy."""

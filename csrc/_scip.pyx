@@ -1,9 +1,9 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, nonecheck=True
-"""What branching asks of SCIP beside the LP's graph: the focus node, its ancestors, branching, strong branching, counts."""
+"""What branching asks of SCIP beside the LP's graph: the focus node, its ancestors, branching, strong branching, pseudocosts, counts."""
 
 from typing import NamedTuple
 
-from libc.math cimport INFINITY
+from libc.math cimport INFINITY, NAN, isfinite, log2, sqrt
 from libc.stdint cimport INT32_MAX, int32_t, int64_t
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcpy, memset
@@ -225,35 +225,6 @@ cdef class Search:
             return "diving"
         return ""
 
-    def pseudocost_promise(self):
-        """What SCIP's pseudocosts promise where they choose: the gains in the dual bound, down and up, of the LP candidate with
-        the best branching score among those that both pseudocosts have been observed of at least once.
-
-        Returns:
-            (down, up), or None where there is no such candidate.
-        """
-        cdef SCIP* scip = self.handle.solving("pseudocost_promise()")
-        cdef SCIP_VAR** candidates
-        cdef double* values
-        cdef double* fractions
-        cdef int n_all, n_candidates, n_implied, i
-        cdef double down, up, score, best = -1.0, best_down = 0.0, best_up = 0.0
-        _check(
-            scip_api.SCIPgetLPBranchCands(scip, &candidates, &values, &fractions, &n_all, &n_candidates, &n_implied),
-            "SCIPgetLPBranchCands",
-        )
-        for i in range(n_candidates):
-            if scip_api.SCIPgetVarPseudocostCount(scip, candidates[i], 0) < 1.0:
-                continue
-            if scip_api.SCIPgetVarPseudocostCount(scip, candidates[i], 1) < 1.0:
-                continue
-            down = fractions[i] * scip_api.SCIPgetVarPseudocost(scip, candidates[i], 0)
-            up = (1.0 - fractions[i]) * scip_api.SCIPgetVarPseudocost(scip, candidates[i], 1)
-            score = scip_api.SCIPgetBranchScore(scip, candidates[i], down, up)
-            if score > best:
-                best, best_down, best_up = score, down, up
-        return (best_down, best_up) if best >= 0.0 else None
-
     def strong_branch(self, int iteration_limit=-1, places=None, int patience=-1, bint learning=False):
         """Strong branching on the k LP candidates of the best priority, or on some of them.
 
@@ -330,4 +301,5 @@ cdef long long _number(SCIP_NODE* node) noexcept:
     return scip_api.SCIPnodeGetNumber(node) if node != NULL else -1
 
 
+include "pseudocosts.pxi"
 include "tree_log.pxi"

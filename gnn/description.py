@@ -57,6 +57,8 @@ class Description(BaseModel):
     """SCIP's version on the training machine."""
     raises_bound: bool = True
     """``Policy.raises_bound``, by what the policy was trained to do."""
+    mixes_pseudocosts: bool = False
+    """``Policy.mixes_pseudocosts``, as the recipe says."""
 
 
 class Header(BaseModel):

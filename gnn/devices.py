@@ -75,6 +75,7 @@ class FallbackPolicy(Policy):
         self.extended = cpu.extended
         self.needs_path = cpu.needs_path
         self.raises_bound = cpu.raises_bound
+        self.mixes_pseudocosts = cpu.mixes_pseudocosts
         self._cpu = cpu
         self._gpu: Policy | None = None
         self._failure = cuda_problem()
@@ -133,6 +134,7 @@ class LargeGraphPolicy(Policy):
         self.extended = small.extended
         self.needs_path = small.needs_path
         self.raises_bound = small.raises_bound
+        self.mixes_pseudocosts = small.mixes_pseudocosts
         self._small, self._make_large, self._edges = small, make_large, -(-work // width)
         self._large: Policy | None = None
         self._asked_large = False

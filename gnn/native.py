@@ -140,11 +140,13 @@ class NativePolicy(Policy):
         config: of the network; ``fits`` tells whether it can run here.
         tensors: its weights by name.
         raises_bound: ``Policy.raises_bound``.
+        mixes_pseudocosts: ``Policy.mixes_pseudocosts``.
     """
 
-    def __init__(self, config: NetworkConfig, tensors: _Arrays, *, raises_bound: bool = True) -> None:
+    def __init__(self, config: NetworkConfig, tensors: _Arrays, *, raises_bound: bool = True, mixes_pseudocosts: bool = False) -> None:
         self.config = config
         self.raises_bound = raises_bound
+        self.mixes_pseudocosts = mixes_pseudocosts
         self.extended = config.extended
         self.needs_path = config.history_length > 0
         self._tensors = {name: np.array(tensor, dtype=np.float32) for name, tensor in tensors.items()}
@@ -154,7 +156,8 @@ class NativePolicy(Policy):
         self._network()
 
     def __reduce__(self) -> tuple[object, ...]:
-        return partial(NativePolicy, raises_bound=self.raises_bound), (self.config, self._tensors)
+        make = partial(NativePolicy, raises_bound=self.raises_bound, mixes_pseudocosts=self.mixes_pseudocosts)
+        return make, (self.config, self._tensors)
 
     def begin(self, model: Model) -> None:
         """Nothing is kept from solve to solve."""

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from ..branching.brancher import LearnedBrancher
 from ..branching.guard import GuardedPolicy
-from ..branching.policy import Policy, check_policy
+from ..branching.mixture import MixedPolicy
+from ..branching.policy import Policy, PolicyWrapper, check_policy
 from ..branching.settings import BRANCHER_PRIORITY
 from ..branching.shortlist import ShortlistPolicy
 from ..branching.solving import attach
@@ -77,13 +78,15 @@ def include(
 
 
 def equip(policy: Policy, *, mode: Mode = "time", guard: bool = True) -> Policy:
-    """A policy as ``include`` attaches it: with a shortlist inside where nodes matter, a guard outside.
+    """A policy as ``include`` attaches it: mixed with pseudocosts if it asks for that, with a shortlist where nodes matter, and a guard.
 
     Raises:
         ValueError: there is no such mode.
     """
     if mode not in MODES:
         raise ValueError(f"unknown mode {mode!r}; known are {', '.join(MODES)}")
+    if isinstance(policy, PolicyWrapper) or getattr(policy, "mixes_pseudocosts", False):  # what is inside may change: auto chooses later
+        policy = MixedPolicy(policy)
     if mode == "nodes":
         policy = ShortlistPolicy(policy)
     return GuardedPolicy(policy) if guard else policy

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,11 +46,9 @@ def load_policy(spec: str | os.PathLike[str], *, device: Device = "auto", thread
         return AutoPolicy(families, partial(load_policy, device=device, threads=threads))
     path = _resolve(spec)
     header, tensors = read_checkpoint(path)
-    cpu: Policy
-    if fits(header.config):
-        cpu = NativePolicy(header.config, tensors, raises_bound=header.description.raises_bound)
-    else:
-        cpu = _torch_policy(header, tensors, "cpu", threads)
+    cpu: Policy = (
+        NativePolicy(header.config, tensors, **_nature(header)) if fits(header.config) else _torch_policy(header, tensors, "cpu", threads)
+    )
     gpu = partial(_torch_policy, header, tensors, "cuda", threads)
     if device == "cuda":
         return FallbackPolicy(gpu, cpu)
@@ -62,7 +61,18 @@ def _torch_policy(header: Header, tensors: Mapping[str, NDArray[np.float32]], de
     from .checkpoint import network_of
     from .torch_policy import NetworkPolicy
 
-    return NetworkPolicy(network_of(header, tensors), device, threads, raises_bound=header.description.raises_bound)
+    return NetworkPolicy(network_of(header, tensors), device, threads, **_nature(header))
+
+
+class _Nature(TypedDict):
+    raises_bound: bool
+    mixes_pseudocosts: bool
+
+
+def _nature(header: Header) -> _Nature:
+    """What a checkpoint says of a policy beside its scores."""
+    description = header.description
+    return {"raises_bound": description.raises_bound, "mixes_pseudocosts": description.mixes_pseudocosts}
 
 
 def _resolve(spec: str | os.PathLike[str]) -> Path:

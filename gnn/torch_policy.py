@@ -67,13 +67,20 @@ class NetworkPolicy(Policy):
         device: where it runs.
         threads: torch's threads during a call; the process's own number is restored after it.
         raises_bound: ``Policy.raises_bound``.
+        mixes_pseudocosts: ``Policy.mixes_pseudocosts``.
 
     Raises:
         ValueError: fewer than one thread.
     """
 
     def __init__(
-        self, network: BranchingNetwork, device: torch.device | str = "cpu", threads: int = 1, *, raises_bound: bool = True
+        self,
+        network: BranchingNetwork,
+        device: torch.device | str = "cpu",
+        threads: int = 1,
+        *,
+        raises_bound: bool = True,
+        mixes_pseudocosts: bool = False,
     ) -> None:
         if threads < 1:
             raise ValueError(f"a policy needs at least one thread, not {threads}")
@@ -83,6 +90,7 @@ class NetworkPolicy(Policy):
         self.extended = network.config.extended
         self.needs_path = network.config.history_length > 0
         self.raises_bound = raises_bound
+        self.mixes_pseudocosts = mixes_pseudocosts
         self._kept: _Kept | None = None
         self._scored: _Scored | None = None
 

@@ -38,6 +38,8 @@ class Recipe(Section):
     """Seed of the weights, of the order of the samples, and of the nodes at which the expert is asked."""
     threads: Threads = 1
     """Threads of torch."""
+    mixes_pseudocosts: bool = False
+    """``Policy.mixes_pseudocosts`` of the policy that is made; training itself never mixes."""
     instances: InstanceSettings
     samples: SampleSettings = SampleSettings()
     network: NetworkConfig = NetworkConfig()

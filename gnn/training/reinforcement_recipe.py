@@ -148,6 +148,8 @@ class ReinforcementRecipe(Section):
     """Seed of the weights, of exploration, and of the draws from replay."""
     threads: Threads = 1
     """Threads of torch."""
+    mixes_pseudocosts: bool = False
+    """``Policy.mixes_pseudocosts`` of the policy that is made; training itself never mixes."""
     start: str | None = None
     """A checkpoint to start from (a path, or the name of a pretrained policy); its network must be that of the recipe."""
     instances: InstanceSettings

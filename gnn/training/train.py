@@ -196,4 +196,5 @@ def _describe(recipe: Recipe, text: str, sets: dict[Purpose, SampleSet], best: E
         commit=source_commit(),
         scip_version=sets["training"].episodes[0].facts.get("scip_version"),
         raises_bound=recipe.samples.expert != "constraint-by-constraint",
+        mixes_pseudocosts=recipe.mixes_pseudocosts,
     )

@@ -153,6 +153,7 @@ def _describe(recipe: ReinforcementRecipe, text: str, learner: Reinforcement, *,
         commit=source_commit(),
         scip_version=".".join(str(part) for part in scip_version()),
         raises_bound=raises_bound,
+        mixes_pseudocosts=recipe.mixes_pseudocosts,
     )
 
 

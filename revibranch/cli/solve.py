@@ -235,6 +235,8 @@ def _policy_facts(row: RunRow) -> Iterator[tuple[str, str]]:
         yield "chosen policy", f"{report['auto_policy']}: {report['auto_reason']} ({report['auto_facts']})"
     if "device" in report:
         yield "device", str(report["device"])
+    if report.get("pseudocosts_overruled"):
+        yield "pseudocosts", f"mixed into the scores, they changed the choice at {_count(int(report['pseudocosts_overruled']))} nodes"
     if report.get("shortlist_nodes"):
         nodes, overruled = int(report["shortlist_nodes"]), int(report["shortlist_overruled"])
         yield "shortlist", f"strong branching decided at {_count(nodes)} nodes and overruled the policy at {_count(overruled)}"

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from pyscipopt import Model
 
-from revibranch.branching import guard
+from revibranch.branching import _scip, guard
 from revibranch.branching._scip import Search
 from revibranch.branching.brancher import LearnedBrancher
 from revibranch.branching.guard import FEWEST, MEMORY, Comparison, GuardedPolicy
@@ -137,10 +137,11 @@ def test_promise_is_that_of_the_best_observed_candidate() -> None:
     class Checks(Pseudocosts):
         def begin(self, model: Model) -> None:
             self.search = Search(model)
+            self.pseudocosts = _scip.Pseudocosts(model)
 
         def score(self, state: BranchState, path: Sequence[PathStep]) -> NDArray[np.floating]:
             down, up, observed = estimates(state)
-            promise = self.search.pseudocost_promise()
+            promise = self.pseudocosts.promise()
             seen.append(promise is not None)
             assert seen[-1] == observed.any()
             if promise is not None:

@@ -135,9 +135,9 @@ def test_only_large_graphs_wake_the_gpu_and_memories_pass_between_both(checkpoin
 
 
 def test_what_the_policy_is_after_does_not_depend_on_the_device(usable):
-    cpu = NetworkPolicy(fresh(), raises_bound=False)
-    assert FallbackPolicy(lambda: cpu, cpu).raises_bound is False
-    assert LargeGraphPolicy(cpu, lambda: cpu, width=16).raises_bound is False
+    cpu = NetworkPolicy(fresh(), raises_bound=False, mixes_pseudocosts=True)
+    for moved in (FallbackPolicy(lambda: cpu, cpu), LargeGraphPolicy(cpu, lambda: cpu, width=16)):
+        assert (moved.raises_bound, moved.mixes_pseudocosts) == (False, True)
 
 
 def test_a_mistake_in_making_the_gpus_policy_is_raised_once(checkpoint):

@@ -69,14 +69,17 @@ def test_a_width_the_native_network_cannot_run_goes_to_torch(tmp_path):
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 def test_what_a_policy_is_after_stands_in_its_checkpoint(tmp_path, width, device):
     network = BranchingNetwork(NetworkConfig(width=width, heads=2))
-    for raises_bound in (True, False):
+    for raises_bound, mixes in ((True, False), (False, True)):
         path = tmp_path / f"{raises_bound}.safetensors"
-        save_checkpoint(path, network, Description(family="knapsack", raises_bound=raises_bound))
-        assert load_policy(path, device=device).raises_bound == raises_bound
+        save_checkpoint(path, network, Description(family="knapsack", raises_bound=raises_bound, mixes_pseudocosts=mixes))
+        policy = load_policy(path, device=device)
+        assert (policy.raises_bound, policy.mixes_pseudocosts) == (raises_bound, mixes)
     loaded = load_policy(tmp_path / "False.safetensors", device="cpu")
-    assert AutoPolicy({"mine": "knapsack"}, lambda _: loaded).raises_bound is False
+    policy = AutoPolicy({"mine": "knapsack"}, lambda _: loaded)
+    assert (policy.raises_bound, policy.mixes_pseudocosts) == (False, True)
     if width == 16:
-        assert pickle.loads(pickle.dumps(loaded)).raises_bound is False
+        copied = pickle.loads(pickle.dumps(loaded))
+        assert (copied.raises_bound, copied.mixes_pseudocosts) == (False, True)
 
 
 def test_every_policy_that_ships_loads_and_scores():
