@@ -5,7 +5,6 @@ Later code gives other weights from the same recipe, so the commit's own is chec
 
 from __future__ import annotations
 
-import re
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,16 +15,11 @@ from numpy.typing import NDArray
 
 from ..gnn.description import CheckpointError, Description, read_checkpoint
 from ..gnn.pretrained import pretrained_names, pretrained_path
+from ..gnn.training.run_folder import holds_run, recipe_changes
 
-__all__ = ["changes", "commands", "difference"]
+__all__ = ["commands", "difference"]
 
-_CHANGED = re.compile(r"^# changed: (.*)$", re.MULTILINE)
 _Tensors = Mapping[str, NDArray[np.float32]]
-
-
-def changes(recipe: str) -> list[str]:
-    """What ``--set`` changed in a run's recipe: a run writes that down behind the recipe's text."""
-    return _CHANGED.findall(recipe)
 
 
 def commands(name: str, description: Description, repository: Path, folder: Path) -> list[Sequence[str | Path]]:
@@ -45,8 +39,8 @@ def commands(name: str, description: Description, repository: Path, folder: Path
         raise ValueError(f"{name} cannot be trained again: its checkpoint names no commit of this project ({commit})")
     source, run = folder / "source", folder / "run"
     train: list[str | Path] = [source / ".venv" / "bin" / "python", "-m", "revibranch", "train", folder / f"{name}.toml", "--out", run]
-    train += [part for change in changes(description.recipe) for part in ("--set", change)]
-    if (run / "state.safetensors").exists():
+    train += [part for change in recipe_changes(description.recipe) for part in ("--set", change)]
+    if holds_run(run):
         train.append("--resume")
     result: list[Sequence[str | Path]] = [] if source.exists() else [("git", "clone", "--quiet", repository, source)]
     return [*result, ("git", "-C", source, "checkout", "--quiet", commit), ("make", "-C", source, "install"), train]

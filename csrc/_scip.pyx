@@ -15,6 +15,12 @@ from scip_api cimport *
 include "bridge.pxi"
 
 
+cdef struct _Candidates:
+    SCIP_VAR** variables
+    double* fractions
+    int count
+
+
 def scip_version():
     """SCIP's version as (major, minor, patch)."""
     return scip_api.SCIPmajorVersion(), scip_api.SCIPminorVersion(), scip_api.SCIPtechVersion()
@@ -244,10 +250,8 @@ cdef class Search:
             IndexError: no candidate has that place.
         """
         cdef SCIP* scip = self.handle.solving("strong_branch()")
-        cdef SCIP_VAR** candidates
-        cdef double* values
-        cdef double* fractions
-        cdef int n_all, n_candidates, n_implied, n_tries, turn, i, code, waited = 0
+        cdef _Candidates candidates
+        cdef int n_tries, turn, i, code, waited = 0
         cdef int limit = 2**31 - 1 if iteration_limit < 0 else iteration_limit
         cdef double objective, down, up, best = -1.0
         cdef long long[::1] order
@@ -255,16 +259,13 @@ cdef class Search:
         cdef double[:, ::1] out
         if not scip_api.SCIPhasCurrentNodeLP(scip) or scip_api.SCIPgetLPSolstat(scip) != REVI_LPSOLSTAT_OPTIMAL:
             raise RuntimeError("strong_branch() needs a node whose LP is solved to optimality")
-        _check(
-            scip_api.SCIPgetLPBranchCands(scip, &candidates, &values, &fractions, &n_all, &n_candidates, &n_implied),
-            "SCIPgetLPBranchCands",
-        )
-        chosen = np.arange(n_candidates) if places is None else np.array(places, dtype=np.int64)
-        if chosen.ndim != 1 or ((chosen < 0) | (chosen >= n_candidates)).any():
-            raise IndexError(f"strong_branch() was asked for candidates {chosen.tolist()} of {n_candidates}")
+        candidates = _candidates(scip)
+        chosen = np.arange(candidates.count) if places is None else np.array(places, dtype=np.int64)
+        if chosen.ndim != 1 or ((chosen < 0) | (chosen >= candidates.count)).any():
+            raise IndexError(f"strong_branch() was asked for candidates {chosen.tolist()} of {candidates.count}")
         order = chosen
         n_tries = len(chosen)
-        result = np.full((4, n_candidates), np.nan)
+        result = np.full((4, candidates.count), np.nan)
         out = result
         objective = scip_api.SCIPgetLPObjval(scip)
         _check(scip_api.SCIPstartStrongbranch(scip, 0), "SCIPstartStrongbranch")
@@ -278,7 +279,7 @@ cdef class Search:
                 down_valid = up_valid = down_infeasible = up_infeasible = 0
                 down_conflict = up_conflict = lp_error = 0
                 code = scip_api.SCIPgetVarStrongbranchFrac(
-                    scip, candidates[i], limit, not learning, &down, &up, &down_valid, &up_valid,
+                    scip, candidates.variables[i], limit, not learning, &down, &up, &down_valid, &up_valid,
                     &down_infeasible, &up_infeasible, &down_conflict, &up_conflict, &lp_error,
                 )
                 if code != REVI_OKAY:
@@ -288,13 +289,25 @@ cdef class Search:
                 out[1, i] = max(down - objective, 0.0)
                 out[2, i] = max(up - objective, 0.0)
                 out[3, i] = (1 if down_infeasible else 0) + (2 if up_infeasible else 0)
-                out[0, i] = scip_api.SCIPgetBranchScore(scip, candidates[i], out[1, i], out[2, i])
+                out[0, i] = scip_api.SCIPgetBranchScore(scip, candidates.variables[i], out[1, i], out[2, i])
                 if out[0, i] > best:
                     best = out[0, i]
                     waited = 0
         _check(scip_api.SCIPendStrongbranch(scip), "SCIPendStrongbranch")
         _check(code, "SCIPgetVarStrongbranchFrac")
         return result
+
+
+cdef _Candidates _candidates(SCIP* scip) except *:
+    """The focus node's LP candidates of the best priority."""
+    cdef _Candidates found
+    cdef double* values
+    cdef int n_all, n_implied
+    _check(
+        scip_api.SCIPgetLPBranchCands(scip, &found.variables, &values, &found.fractions, &n_all, &found.count, &n_implied),
+        "SCIPgetLPBranchCands",
+    )
+    return found
 
 
 cdef long long _number(SCIP_NODE* node) noexcept:

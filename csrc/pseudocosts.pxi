@@ -1,11 +1,5 @@
 # Included by _scip.pyx: what SCIP's pseudocosts say of the candidates at hand.
 
-cdef struct _Candidates:
-    SCIP_VAR** variables
-    double* fractions
-    int count
-
-
 cdef class Pseudocosts:
     """What SCIP's pseudocosts promise of the focus node's LP candidates: gains in the dual bound, down and up.
 
@@ -119,17 +113,6 @@ cdef double _standard(const _Moments* moments, double value) noexcept nogil:
     """How many standard deviations the value lies above the mean; 0 where all values are equal."""
     cdef double deviation = sqrt(moments.squares / moments.count)
     return (value - moments.mean) / deviation if deviation > 0.0 else 0.0
-
-
-cdef _Candidates _candidates(SCIP* scip) except *:
-    cdef _Candidates found
-    cdef double* values
-    cdef int n_all, n_implied
-    _check(
-        scip_api.SCIPgetLPBranchCands(scip, &found.variables, &values, &found.fractions, &n_all, &found.count, &n_implied),
-        "SCIPgetLPBranchCands",
-    )
-    return found
 
 
 cdef void _gains(SCIP* scip, SCIP_VAR* variable, double fraction, double* down, double* up) noexcept nogil:

@@ -9,7 +9,7 @@ from pathlib import Path
 from ...branching.files import locked
 from .errors import TrainingError
 
-__all__ = ["RECIPE_NAME", "STATE_NAME", "alone_in", "holds_run", "recipe_text", "require_run", "take_folder"]
+__all__ = ["RECIPE_NAME", "STATE_NAME", "alone_in", "holds_run", "recipe_changes", "recipe_text", "require_run", "take_folder"]
 
 RECIPE_NAME = "recipe.toml"
 """What a run writes first: a folder with no more than that may be begun anew, and gone on with too."""
@@ -17,13 +17,20 @@ RECIPE_NAME = "recipe.toml"
 STATE_NAME = "state.safetensors"
 """The file that a run goes on from."""
 
+_CHANGED = "# changed: "
+
 _LOCK_NAME = ".lock"
 """Held by the training that is at work in the folder. Alone it means nothing: one that was killed leaves it behind, unheld."""
 
 
 def recipe_text(recipe: Path, changes: Sequence[str]) -> str:
     """What a run writes as its recipe: the file's text, and behind it what ``--set`` changed."""
-    return recipe.read_text(encoding="utf-8") + "".join(f"# changed: {change}\n" for change in changes)
+    return recipe.read_text(encoding="utf-8") + "".join(f"{_CHANGED}{change}\n" for change in changes)
+
+
+def recipe_changes(text: str) -> list[str]:
+    """What ``--set`` changed, out of such a text."""
+    return [line.removeprefix(_CHANGED) for line in text.splitlines() if line.startswith(_CHANGED)]
 
 
 def holds_run(out: Path, products: Iterable[str] = ()) -> bool:

@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from revibranch.benchmarks.reproduce import changes, commands, difference
+from revibranch.benchmarks.reproduce import commands, difference
 from revibranch.gnn.description import Description, read_checkpoint
 from revibranch.gnn.pretrained import pretrained_names, pretrained_path
 from revibranch.gnn.training.recipe import load_recipe
+from revibranch.gnn.training.run_folder import recipe_changes, recipe_text
 
 COMMIT = "0" * 40
 
@@ -24,7 +25,7 @@ def test_every_policy_that_ships_names_a_commit_and_a_recipe(name: str, tmp_path
     assert install[0] == "make"
     assert "--resume" not in train
     (tmp_path / "recipe.toml").write_text(description.recipe)
-    recipe = load_recipe(tmp_path / "recipe.toml", changes(description.recipe))
+    recipe = load_recipe(tmp_path / "recipe.toml", recipe_changes(description.recipe))
     assert (recipe.name, recipe.seed) == (name, description.seeds[0])
 
 
@@ -40,8 +41,10 @@ def test_what_was_done_is_not_done_again(tmp_path: Path) -> None:
 
 
 def test_changes_of_a_recipe_are_made_again(tmp_path: Path) -> None:
-    text = 'name = "mine"\n# changed: rollout.decisions=20\n# changed: seed=3\n'
-    assert changes(text) == ["rollout.decisions=20", "seed=3"]
+    (tmp_path / "mine.toml").write_text('name = "mine"\n')
+    text = recipe_text(tmp_path / "mine.toml", ["rollout.decisions=20", "seed=3"])
+    assert text == 'name = "mine"\n# changed: rollout.decisions=20\n# changed: seed=3\n'
+    assert recipe_changes(text) == ["rollout.decisions=20", "seed=3"]
     train = commands("mine", Description(family=None, recipe=text, commit=COMMIT), tmp_path, tmp_path)[-1]
     assert train[-4:] == ["--set", "rollout.decisions=20", "--set", "seed=3"]
 

@@ -8,6 +8,9 @@ from pathlib import Path
 import numpy as np
 from pyscipopt import Model, quicksum
 
+from revibranch.branching.settings import apply_settings
+from revibranch.instances import families
+
 DATA = Path(__file__).parents[1] / "data"
 INSTANCES = DATA / "instances"
 
@@ -32,6 +35,14 @@ def read(path: Path, **parameters: object) -> Model:
     model.readProblem(str(path))
     if parameters:
         model.setParams({name.replace("__", "/"): value for name, value in parameters.items()})
+    return model
+
+
+def generated(name: str) -> Model:
+    """An instance such as ``auction:60x250:200`` (family, size, seed), in clean settings."""
+    family, size, seed = name.split(":")
+    model = families.get(family).generate(size, int(seed)).to_model()
+    apply_settings(model, "clean")
     return model
 
 

@@ -19,13 +19,11 @@ from revibranch.branching._scip import Search
 from revibranch.branching.brancher import LearnedBrancher
 from revibranch.branching.guard import FEWEST, MEMORY, Comparison, GuardedPolicy
 from revibranch.branching.policy import PathStep, Policy, PolicyWrapper
-from revibranch.branching.settings import apply_settings
 from revibranch.branching.solving import attach, optimize
 from revibranch.branching.state import BranchState, variable_column_names
-from revibranch.instances import families
 
 from ..gnn.states import random_state
-from .models import set_cover
+from .models import generated, set_cover
 from .policies import MostFractional, Recorder
 
 COLUMN = {name: place for place, name in enumerate(variable_column_names())}
@@ -66,15 +64,8 @@ class Random(Policy):
         return self.generator.random(len(state.candidates))
 
 
-def build(name: str) -> Model:
-    family, size, seed = name.split(":")
-    model = families.get(family).generate(size, int(seed)).to_model()
-    apply_settings(model, "clean")
-    return model
-
-
 def solved(name: str, policy: Policy) -> tuple[Model, LearnedBrancher]:
-    model = build(name)
+    model = generated(name)
     brancher = attach(model, policy, strict=True)
     optimize(model)
     assert model.getStatus() == "optimal"
@@ -273,7 +264,7 @@ def test_bad_answers_reach_the_brancher(answer: Any) -> None:
         def score(self, state: BranchState, path: Sequence[PathStep]) -> Any:
             return answer
 
-    model = build("auction:60x250:200")
+    model = generated("auction:60x250:200")
     brancher = attach(model, GuardedPolicy(Bad()))
     optimize(model)
     assert model.getStatus() == "optimal"

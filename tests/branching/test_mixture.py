@@ -14,12 +14,10 @@ from revibranch.branching._scip import Pseudocosts
 from revibranch.branching.brancher import LearnedBrancher
 from revibranch.branching.mixture import HALF, WEIGHT, MixedPolicy
 from revibranch.branching.policy import PathStep, Policy, best_candidate
-from revibranch.branching.settings import apply_settings
 from revibranch.branching.solving import attach, optimize
 from revibranch.branching.state import BranchState, variable_column_names
-from revibranch.instances import families
 
-from .models import INSTANCES, OPTIMA, read
+from .models import INSTANCES, OPTIMA, generated, read
 from .policies import MostFractional, RaisesAtRandom
 
 COLUMN = {name: place for place, name in enumerate(variable_column_names())}
@@ -44,15 +42,8 @@ class Drawn(MostFractional):
         return self.generator.normal(size=len(state.candidates))
 
 
-def build(name: str) -> Model:
-    family, size, seed = name.split(":")
-    model = families.get(family).generate(size, int(seed)).to_model()
-    apply_settings(model, "clean")
-    return model
-
-
 def solved(name: str, policy: Policy, heuristics: bool = True) -> tuple[Model, LearnedBrancher]:
-    model = build(name)
+    model = generated(name)
     if not heuristics:  # diving observes pseudocosts too
         model.setHeuristics(SCIP_PARAMSETTING.OFF)
     brancher = attach(model, policy, strict=True)
@@ -161,7 +152,7 @@ def test_what_cannot_be_mixed() -> None:
         assert not overruled
 
     at_every_node("auction:60x250:200", check)
-    model = build("auction:60x250:200")
+    model = generated("auction:60x250:200")
     with pytest.raises(RuntimeError, match="solving stage"):
         Pseudocosts(model).mixed(np.zeros(1), WEIGHT, HALF)
 
@@ -222,7 +213,7 @@ def test_scores_that_cannot_be_used_cost_the_node_and_nothing_else(spoil: Callab
         def score(self, state: BranchState, path: Sequence[PathStep]) -> NDArray[np.floating]:
             return spoil(super().score(state, path))
 
-    model = build("auction:60x250:200")
+    model = generated("auction:60x250:200")
     brancher = attach(model, MixedPolicy(Spoils()))
     optimize(model)
     assert model.getStatus() == "optimal"
@@ -234,7 +225,7 @@ def test_policy_that_raises_now_and_then_is_mixed_where_it_does_not() -> None:
     class Asks(RaisesAtRandom):
         mixes_pseudocosts = True
 
-    model = build("auction:60x250:202")
+    model = generated("auction:60x250:202")
     brancher = attach(model, MixedPolicy(Asks()))
     optimize(model)
     assert model.getStatus() == "optimal"

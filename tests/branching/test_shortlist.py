@@ -20,21 +20,12 @@ from revibranch.branching._scip import Search
 from revibranch.branching.brancher import LearnedBrancher
 from revibranch.branching.guard import GuardedPolicy
 from revibranch.branching.policy import PathStep, Policy
-from revibranch.branching.settings import apply_settings
 from revibranch.branching.shortlist import PATIENCE, ShortlistPolicy
 from revibranch.branching.solving import attach, optimize
 from revibranch.branching.state import BranchState
-from revibranch.instances import families
 
-from .models import INSTANCES, OPTIMA, knapsack, read
+from .models import INSTANCES, OPTIMA, generated, knapsack, read
 from .policies import MostFractional, RaisesAtRandom, Recorder
-
-
-def build(name: str) -> Model:
-    family, size, seed = name.split(":")
-    model = families.get(family).generate(size, int(seed)).to_model()
-    apply_settings(model, "clean")
-    return model
 
 
 def solved(model: Model, policy: Policy) -> tuple[Model, LearnedBrancher]:
@@ -68,7 +59,7 @@ def test_strong_branching_on_some_candidates_is_that_on_all_of_them() -> None:
             checked.append(k)
             return super().score(state, path)
 
-    model = build("auction:60x250:201")
+    model = generated("auction:60x250:201")
     solved(model, Checks())
     assert len(checked) > 5
     assert model.getNStrongbranchLPIterations() == 0, "a look leaves no trace"
@@ -95,7 +86,7 @@ def test_patience_ends_the_tries() -> None:
             lengths.append(len(every) - len(tried))
             return super().score(state, path)
 
-    solved(build("auction:60x250:201"), Checks())
+    solved(generated("auction:60x250:201"), Checks())
     assert max(lengths) > 0
 
 
@@ -134,7 +125,7 @@ class Watched(ShortlistPolicy):
 
 def test_best_of_the_list_by_strong_branching_is_chosen() -> None:
     policy = Watched(MostFractional(), 6)
-    _, brancher = solved(build("auction:60x250:200"), policy)
+    _, brancher = solved(generated("auction:60x250:200"), policy)
     assert brancher.statistics.decisions == len(policy.lengths) > 10
     assert max(policy.lengths) == 6
     assert min(policy.lengths) <= 1 + PATIENCE
@@ -159,7 +150,7 @@ def test_deep_nodes_spare_candidates_that_are_far_behind(monkeypatch: pytest.Mon
             depths.append((state.node.depth, self.nodes > before))
             return answer
 
-    solved(build("auction:60x250:200"), Noted(Strict()))
+    solved(generated("auction:60x250:200"), Noted(Strict()))
     assert max(depths)[0] > 3
     assert not any(tried for depth, tried in depths if depth > 2)
     assert any(tried for depth, tried in depths if depth <= 2)
@@ -167,8 +158,8 @@ def test_deep_nodes_spare_candidates_that_are_far_behind(monkeypatch: pytest.Mon
 
 def test_fewer_nodes_and_their_price_in_lps() -> None:
     for instance in ("auction:60x250:202", "setcover:300x600:205"):
-        alone, _ = solved(build(instance), MostFractional())
-        listed, _ = solved(build(instance), ShortlistPolicy(MostFractional()))
+        alone, _ = solved(generated(instance), MostFractional())
+        listed, _ = solved(generated(instance), ShortlistPolicy(MostFractional()))
         assert listed.getObjVal() == pytest.approx(alone.getObjVal())
         assert listed.getNTotalNodes() < alone.getNTotalNodes() / 2
         assert alone.getNStrongbranchLPIterations() == 0 < listed.getNStrongbranchLPIterations()
@@ -177,7 +168,7 @@ def test_fewer_nodes_and_their_price_in_lps() -> None:
 def test_list_of_one_is_the_policy_alone() -> None:
     counts = []
     for policy in (Recorder(), ShortlistPolicy(Recorder(), length=1)):
-        model, _ = solved(build("auction:60x250:201"), policy)
+        model, _ = solved(generated("auction:60x250:201"), policy)
         counts.append((model.getNTotalNodes(), model.getNLPIterations(), model.getNStrongbranchLPIterations()))
     assert counts[0] == counts[1]
 
@@ -186,7 +177,7 @@ def test_same_solve_twice_is_the_same_tree() -> None:
     policy = ShortlistPolicy(Recorder())
     runs = []
     for _ in range(2):
-        model, brancher = solved(build("auction:60x250:200"), policy)
+        model, brancher = solved(generated("auction:60x250:200"), policy)
         runs.append((model.getNTotalNodes(), model.getNLPIterations(), brancher.statistics.policy))
     assert runs[0] == runs[1]
 
@@ -210,7 +201,7 @@ def test_candidates_that_the_policy_excludes_stay_excluded() -> None:
             assert np.isnan(answer[1::2]).all()
             return answer
 
-    _, brancher = solved(build("auction:60x250:200"), Checks(Excludes()))
+    _, brancher = solved(generated("auction:60x250:200"), Checks(Excludes()))
     assert brancher.statistics.fallbacks == 0
 
 
@@ -220,7 +211,7 @@ def test_bad_answers_reach_the_brancher(answer: Any) -> None:
         def score(self, state: BranchState, path: Sequence[PathStep]) -> Any:
             return answer
 
-    model = build("auction:60x250:201")
+    model = generated("auction:60x250:201")
     brancher = attach(model, ShortlistPolicy(Bad()))
     optimize(model)
     assert model.getStatus() == "optimal"
@@ -261,7 +252,7 @@ def test_random_knapsacks_keep_their_optimum(seed: int, rows: int, columns: int,
 
 
 def test_model_is_freed() -> None:
-    model, brancher = solved(build("auction:60x250:201"), ShortlistPolicy(MostFractional()))
+    model, brancher = solved(generated("auction:60x250:201"), ShortlistPolicy(MostFractional()))
     reference = weakref.ref(model)
     del model
     gc.collect()

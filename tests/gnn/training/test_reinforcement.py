@@ -314,6 +314,13 @@ def test_what_the_policy_is_after_is_kept_from_the_start_or_learnt(tmp_path: Pat
     assert result.description.raises_bound == load_checkpoint(result.checkpoint)[1].raises_bound == after
 
 
+@pytest.mark.parametrize("mixes", [True, False])
+def test_whether_pseudocosts_are_mixed_in_is_what_the_recipe_says(tmp_path: Path, mixes: bool) -> None:
+    settings = recipe(tmp_path, "revibranch", f"mixes_pseudocosts={str(mixes).lower()}", "rollout.decisions=20")
+    result = train_reinforcement(settings, "", tmp_path / "run", Silent(), workers=0)
+    assert result.description.mixes_pseudocosts == load_checkpoint(result.checkpoint)[1].mixes_pseudocosts == mixes
+
+
 def test_the_checkpoint_of_a_run_is_a_policy(tmp_path: Path) -> None:
     from revibranch.gnn.policy import load_policy
 
