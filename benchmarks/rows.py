@@ -55,7 +55,7 @@ class RunRow:
     decisions: int | None
     """Branchings of the policy; None for SCIP's own rules."""
     fallbacks: int | None
-    """Nodes that the policy had to leave to SCIP's default rule."""
+    """Nodes that the policy had to leave to SCIP's next rule."""
     passes: int | None
     """Nodes that the policy chose to leave to SCIP's next rule."""
     extraction_seconds: float | None

@@ -31,17 +31,13 @@ from .rows import RunRow
 if TYPE_CHECKING:
     from ..branching.brancher import LearnedBrancher
 
-__all__ = ["LARGEST_SEED", "WITHOUT_OPTIMUM", "Progress", "Source", "error_row", "load", "run", "scip_rule"]
+__all__ = ["WITHOUT_OPTIMUM", "Progress", "Source", "error_row", "load", "run", "scip_rule"]
 
 WITHOUT_OPTIMUM = ("infeasible", "unbounded", "inforunbd")
 """SCIP's statuses with which the solution that it holds is no answer."""
 
 Source = str | Path | Callable[[], Model]
 """A problem file, or a function that builds a new model."""
-
-LARGEST_SEED = 2**31 - 1_000_001
-"""SCIP takes seeds up to 2^31 - 1, but plugins add to them before they set those of sub-problems (the separator rapidlearning
-does), and fail where that overflows. A million keeps clear of it."""
 
 
 def run(
@@ -66,7 +62,7 @@ def run(
         source: a problem file, or a function that builds a new model.
         policy: ``scip:<rule>``, a pretrained policy's name, a checkpoint's path, or a policy.
         settings: name of a set of SCIP parameters.
-        seed: shift of SCIP's random seeds, at most ``LARGEST_SEED``.
+        seed: shift of SCIP's random seeds, at most ``branching.settings.LARGEST_SEED``.
         time_limit: SCIP's limit on the solving time, in CPU seconds.
         threads: threads of a network that is loaded here.
         on_progress: called about ten times a second while SCIP solves. It must not raise.
@@ -84,8 +80,6 @@ def run(
     """
     if not time_limit > 0:
         raise ValueError(f"time limit {time_limit} is not a positive number of seconds")
-    if not 0 <= seed <= LARGEST_SEED:
-        raise ValueError(f"seed {seed} is outside 0 .. {LARGEST_SEED}")
     if label is None:
         label = policy if isinstance(policy, str) else type(policy).__name__
     began = time.perf_counter()

@@ -219,7 +219,7 @@ class LearnedBrancher(Branchrule):  # type: ignore[misc]  # PySCIPOpt has no com
         self.statistics.fallbacks += self._left.first(self._search)
         # Whoever listens to the log may fail too.
         with suppress(Exception):
-            self._report(error, "SCIP's default rule takes the node")
+            self._report(error, "SCIP's next rule takes the node")
         return self._leave_clean()
 
     def _leave_clean(self) -> dict[str, Any]:

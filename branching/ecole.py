@@ -30,6 +30,7 @@ from pyscipopt import Model
 from ._bipartite import BipartiteBuffer
 from ._scip import Search
 from .brancher import LearnedBrancher
+from .mixture import as_asked
 from .path import PathMemory
 from .policy import PathStep, Policy, PolicyError
 from .state import BranchState
@@ -38,8 +39,8 @@ from .statistics import BrancherStatistics
 __all__ = ["BranchStateObservation", "EcoleEpisode", "EcoleLibraryError", "EcoleSource", "branch", "sources"]
 
 _REMEDY = (
-    "a model of the one crashes in the other; install ecole and pyscipopt built on the same SCIP library, such as packages of "
-    "conda-forge that share one, or both from source"
+    "a model of the one crashes in the other; Ecole must be one that was ported to PySCIPOpt's SCIP (the release 0.8 is for SCIP 8) "
+    "and built on the same SCIP library"
 )
 
 
@@ -154,7 +155,8 @@ def branch(environment: Any, policy: Policy, instance: Any, *, strict: bool = Fa
 
     Args:
         environment: an ``ecole.environment.Branching``, with whatever parameters, rewards and information it was made with.
-        policy: who scores the candidates, such as ``revibranch.load_policy("auction")``.
+        policy: who scores the candidates, such as ``revibranch.load_policy("auction")``. If it asks for SCIP's pseudocosts beside its
+            scores it gets them, as with ``include``; a guard it has only if it is a ``GuardedPolicy``.
         instance: what ``environment.reset`` takes, an ``ecole.scip.Model`` or the path of a file.
         strict: raise the policy's first exception after the episode.
 
@@ -167,7 +169,7 @@ def branch(environment: Any, policy: Policy, instance: Any, *, strict: bool = Fa
     _, _, reward, done, information = environment.reset(instance)
     rewards = [reward]
     view = environment.model.as_pyscipopt()
-    chooser = _Chooser(view, policy, strict=strict)
+    chooser = _Chooser(view, as_asked(policy), strict=strict)
     while not done:
         choice = chooser.choose()
         _, _, reward, done, information = environment.step(default if choice is None else choice)

@@ -30,7 +30,7 @@ from .control import ControlledSolve
 from .measures import SETTLED
 from .padding import Padding, PaddingError
 from .reward_functions import Progress, Reward, RewardFunction, dual_integral, lp_iterations, nodes, seconds
-from .settings import INFINITY, MOST_NODES, SETTINGS, apply_seed, apply_settings
+from .settings import INFINITY, LARGEST_SEED, MOST_NODES, SETTINGS, apply_seed, apply_settings
 from .sources import Instance, InstancesExhaustedError, Turns, place_among
 from .spaces import CandidateSpace, StateSpace, padded_space
 from .state import BranchState
@@ -242,7 +242,7 @@ class BranchingEnv(gymnasium.Env):  # type: ignore[misc]
     def _new_solve(self) -> ControlledSolve:
         model, name = self._turns.next_model()
         apply_settings(model, self._settings)
-        self._scip_seed = int(self.np_random.integers(2**31))
+        self._scip_seed = int(self.np_random.integers(LARGEST_SEED + 1))
         apply_seed(model, self._scip_seed)
         if self._limits:
             model.setParams(self._limits)

@@ -15,7 +15,7 @@ from .state import BranchState
 if TYPE_CHECKING:
     from pyscipopt import Model
 
-__all__ = ["MixedPolicy"]
+__all__ = ["MixedPolicy", "as_asked"]
 
 WEIGHT = 1.0
 """Weight of pseudocosts that are known for certain; that of the policy's scores is 1."""
@@ -41,11 +41,16 @@ class MixedPolicy(PolicyWrapper):
         """Nodes of this solve at which the mixture's best candidate was not the policy's."""
         self._pseudocosts: Pseudocosts | None = None
 
+    @property
+    def mixes_pseudocosts(self) -> bool:  # type: ignore[override]
+        """False: the policy's wish is fulfilled, so whoever asks shall not mix once more."""
+        return False
+
     def begin(self, model: Model) -> None:
         """Forget the last solve."""
         self.overruled = 0
         super().begin(model)
-        self._pseudocosts = Pseudocosts(model) if self.mixes_pseudocosts else None
+        self._pseudocosts = Pseudocosts(model) if super().mixes_pseudocosts else None
 
     def score(self, state: BranchState, path: Sequence[PathStep]) -> NDArray[np.floating] | None:
         """The mixture, (k,) float64; scores that are not finite become NaN."""
@@ -60,3 +65,8 @@ class MixedPolicy(PolicyWrapper):
         """At how many nodes pseudocosts changed the choice; nothing of that for a policy that is left alone."""
         report = dict(super().report())
         return report if self._pseudocosts is None else {**report, "pseudocosts_overruled": self.overruled}
+
+
+def as_asked(policy: Policy) -> Policy:
+    """A policy, mixed with pseudocosts if it asks for that or if it is a wrapper, in which one may turn up that does (``auto``)."""
+    return MixedPolicy(policy) if isinstance(policy, PolicyWrapper) or getattr(policy, "mixes_pseudocosts", False) else policy

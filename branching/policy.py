@@ -41,7 +41,7 @@ class Policy(Protocol):
     """Scores the branching candidates of a node.
 
     Subclass it (all methods but ``score`` have bodies) or give an object of the same shape, with or without ``skip``, ``report``,
-    ``raises_bound`` and ``mixes_pseudocosts``. A policy may raise: the brancher reports it once, lets SCIP's default rule take the
+    ``raises_bound`` and ``mixes_pseudocosts``. A policy may raise: the brancher reports it once, lets SCIP's next rule take the
     node, and goes on.
     """
 

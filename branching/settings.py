@@ -12,7 +12,18 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pyscipopt import Model
 
-__all__ = ["BRANCHER_PRIORITY", "INFINITY", "MOST_NODES", "RULES", "SETTINGS", "apply_limits", "apply_rule", "apply_seed", "apply_settings"]
+__all__ = [
+    "BRANCHER_PRIORITY",
+    "INFINITY",
+    "LARGEST_SEED",
+    "MOST_NODES",
+    "RULES",
+    "SETTINGS",
+    "apply_limits",
+    "apply_rule",
+    "apply_seed",
+    "apply_settings",
+]
 
 ScipValue = bool | int | float | str
 
@@ -21,6 +32,10 @@ INFINITY = 1e20
 
 MOST_NODES = 2**63 - 1
 """The highest node limit: SCIP counts nodes in 64 bits."""
+
+LARGEST_SEED = 2**31 - 1_000_001
+"""SCIP takes seeds up to 2^31 - 1, but plugins add to them before they set those of sub-problems (the separator rapidlearning
+does), and fail where that overflows. A million keeps clear of it."""
 
 _CPU_CLOCK = 1
 
@@ -110,10 +125,10 @@ def apply_seed(model: Model, seed: int) -> None:
     """Shift all of SCIP's random seeds; 0 is SCIP as it comes.
 
     Raises:
-        ValueError: the seed is negative or above SCIP's limit of 2^31 - 1.
+        ValueError: the seed is negative or above ``LARGEST_SEED``.
     """
-    if not 0 <= seed <= 2**31 - 1:
-        raise ValueError(f"seed {seed} is outside 0 .. {2**31 - 1}")
+    if not 0 <= seed <= LARGEST_SEED:
+        raise ValueError(f"seed {seed} is outside 0 .. {LARGEST_SEED}")
     model.setParams(
         {
             "randomization/randomseedshift": seed,

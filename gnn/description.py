@@ -58,7 +58,7 @@ class Description(BaseModel):
     raises_bound: bool = True
     """``Policy.raises_bound``, by what the policy was trained to do."""
     mixes_pseudocosts: bool = False
-    """``Policy.mixes_pseudocosts``, as the recipe says."""
+    """``Policy.mixes_pseudocosts``, as the recipe says, or as it was decided after the training."""
 
 
 class Header(BaseModel):

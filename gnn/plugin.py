@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from ..branching.brancher import LearnedBrancher
 from ..branching.guard import GuardedPolicy
-from ..branching.mixture import MixedPolicy
-from ..branching.policy import Policy, PolicyWrapper, check_policy
+from ..branching.mixture import as_asked
+from ..branching.policy import Policy, check_policy
 from ..branching.settings import BRANCHER_PRIORITY
 from ..branching.shortlist import ShortlistPolicy
 from ..branching.solving import attach
@@ -38,7 +38,7 @@ def include(
 ) -> LearnedBrancher:
     """Let a learned policy choose the branching variables of a model.
 
-    Call it before ``model.optimize()``. Where the policy fails, SCIP's default rule takes the node and the solve goes on. Copies of the
+    Call it before ``model.optimize()``. Where the policy fails, SCIP's next rule takes the node and the solve goes on. Copies of the
     model, those of ``solveConcurrent`` among them, do not have the rule.
 
     Args:
@@ -85,8 +85,7 @@ def equip(policy: Policy, *, mode: Mode = "time", guard: bool = True) -> Policy:
     """
     if mode not in MODES:
         raise ValueError(f"unknown mode {mode!r}; known are {', '.join(MODES)}")
-    if isinstance(policy, PolicyWrapper) or getattr(policy, "mixes_pseudocosts", False):  # what is inside may change: auto chooses later
-        policy = MixedPolicy(policy)
+    policy = as_asked(policy)
     if mode == "nodes":
         policy = ShortlistPolicy(policy)
     return GuardedPolicy(policy) if guard else policy

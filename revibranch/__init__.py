@@ -10,6 +10,7 @@ Names are imported when they are first used: ``import revibranch`` alone loads n
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -23,6 +24,12 @@ if TYPE_CHECKING:
     from .gnn.policy import load_policy
 
     __version__: str
+
+if find_spec(".branching", __name__) is None:
+    raise ImportError(
+        f"{__path__[0]} is a part of the sources, not the installed package: Python found it in the working directory. Work in "
+        "another folder, or call python -P"
+    )
 
 __all__ = [
     "BipartiteBuffer",

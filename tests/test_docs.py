@@ -15,7 +15,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from revibranch.benchmarks.run import load
-from revibranch.cli import _group, workers
+from revibranch.cli import _group, options
 from revibranch.gnn.training.recipe import Recipe, load_recipe
 from revibranch.gnn.training.reinforcement_recipe import ReinforcementRecipe
 from revibranch.instances import families
@@ -64,7 +64,7 @@ TOML_PAGES = sorted({part.page for part in PARTS if part.kind == "toml"})
 
 @pytest.fixture(autouse=True)
 def ray_need_not_be_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers, "find_spec", lambda name: object())
+    monkeypatch.setattr(options, "find_spec", lambda name: object())
 
 
 def command_of(name: str) -> click.Command:

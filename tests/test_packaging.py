@@ -74,6 +74,14 @@ def test_wheel_from_an_sdist_works_in_an_empty_environment(tmp_path: Path) -> No
     assert "solve" in help_text
 
 
+def test_sources_in_the_working_directory_are_not_taken_for_the_package() -> None:
+    """After ``pip install .`` Python finds ``revibranch/`` in the checkout first; -S leaves out site-packages."""
+    done = subprocess.run([sys.executable, "-S", "-c", "import revibranch"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("ImportError: ")
+    assert "is a part of the sources" in done.stderr
+
+
 def test_version_is_stated_once_and_the_same() -> None:
     import tomllib
     from importlib.metadata import version

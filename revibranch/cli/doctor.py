@@ -173,7 +173,7 @@ def _self_test(report: Report) -> None:
 
 def _print(report: Report) -> None:
     for name, number in report.versions.items():
-        click.echo(f"{name:<18}{number or ('not installed (only training needs it)' if name in _FOR_TRAINING else 'missing')}")
+        click.echo(f"{name:<18}{number or ('not installed (training and GPUs need it)' if name in _FOR_TRAINING else 'missing')}")
     for name, value in (
         ("libscip", report.libscip or "not found"),
         ("machine", report.machine),

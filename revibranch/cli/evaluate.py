@@ -19,12 +19,12 @@ from rich.progress import Progress as ProgressBar
 from ..benchmarks.evaluate import Progress, list_jobs, wrong_results
 from ..benchmarks.evaluate import evaluate as run_evaluation
 from ..benchmarks.pool import Pool, ProcessPool
-from ..benchmarks.run import LARGEST_SEED, load
+from ..benchmarks.run import load
 from ..benchmarks.store import RunStore, StoreError
-from ..branching.settings import SETTINGS
+from ..branching.settings import LARGEST_SEED, SETTINGS
 from ..instances.files import parse_seeds, resolve_all
 from . import EXIT_FAILURE, EXIT_INTERRUPTED, wrong_input
-from .workers import workers_option
+from .options import POLICY_HELP, SETTINGS_HELP, workers_option
 
 __all__ = ["evaluate"]
 
@@ -59,10 +59,10 @@ def _positive(_context: click.Context, parameter: click.Parameter, value: float)
     "policies",
     multiple=True,
     required=True,
-    help="Pretrained policy or checkpoint, with +guard or +nodes behind it, or scip:<rule>; repeatable.",
+    help=f"{POLICY_HELP} Repeatable.",
 )
 @click.option("--seeds", default="0", show_default=True, callback=_seeds, help="Shifts of SCIP's random seeds, such as 0-4.")
-@click.option("--settings", type=click.Choice(tuple(SETTINGS)), default="clean", show_default=True, help="Set of SCIP parameters.")
+@click.option("--settings", type=click.Choice(tuple(SETTINGS)), default="clean", show_default=True, help=SETTINGS_HELP)
 @click.option(
     "--time-limit", type=float, default=3600.0, show_default=True, metavar="SECONDS", callback=_positive, help="CPU seconds a run."
 )

@@ -21,14 +21,15 @@ from ..benchmarks.agreement import disagreements
 from ..benchmarks.checksums import file_checksum, policy_checksum
 from ..benchmarks.policies import split_policy
 from ..benchmarks.rows import RunRow
-from ..benchmarks.run import LARGEST_SEED, WITHOUT_OPTIMUM, Progress, load, run
+from ..benchmarks.run import WITHOUT_OPTIMUM, Progress, load, run
 from ..branching.files import json_value
-from ..branching.settings import SETTINGS
+from ..branching.settings import LARGEST_SEED, SETTINGS
 from ..gnn.devices import DEVICES, Device
 from ..gnn.plugin import MODES, Mode
 from ..instances.native_output import stdout_to_stderr
 from ..instances.reading import read_model
 from . import EXIT_FAILURE, EXIT_INTERRUPTED, wrong_input
+from .options import POLICY_HELP, SETTINGS_HELP
 from .solution import SolutionFile
 
 __all__ = ["solve"]
@@ -52,10 +53,8 @@ def _positive(_context: click.Context, parameter: click.Parameter, value: float)
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option(
-    "--policy", default="auto", show_default=True, help="Pretrained policy or checkpoint, with +guard or +nodes behind it, or scip:<rule>."
-)
-@click.option("--against", multiple=True, metavar="POLICY", help="Also solve with this policy or rule; repeatable.")
+@click.option("--policy", default="auto", show_default=True, help=POLICY_HELP)
+@click.option("--against", multiple=True, metavar="POLICY", help="Also solve with this one; repeatable.")
 @click.option(
     "--mode", type=click.Choice(MODES), default="time", show_default=True, help="What policies are to save; no effect on scip:<rule>."
 )
@@ -65,7 +64,7 @@ def _positive(_context: click.Context, parameter: click.Parameter, value: float)
     show_default=True,
     help="Leave nodes to SCIP where a policy falls behind, or in turns where it does not chase the bound; no effect on scip:<rule>.",
 )
-@click.option("--settings", type=click.Choice(tuple(SETTINGS)), default="default", show_default=True, help="Set of SCIP parameters.")
+@click.option("--settings", type=click.Choice(tuple(SETTINGS)), default="default", show_default=True, help=SETTINGS_HELP)
 @click.option(
     "--device",
     type=click.Choice(DEVICES),
@@ -74,7 +73,9 @@ def _positive(_context: click.Context, parameter: click.Parameter, value: float)
     help="Where policies run; auto takes a GPU for large problems, if there is one.",
 )
 @click.option("--seed", type=click.IntRange(0, LARGEST_SEED), default=0, show_default=True, help="Shift of SCIP's random seeds.")
-@click.option("--time-limit", type=float, default=math.inf, metavar="SECONDS", callback=_positive, help="CPU seconds for each solve.")
+@click.option(
+    "--time-limit", type=float, default=math.inf, metavar="SECONDS", callback=_positive, help="CPU seconds for each solve.  [default: none]"
+)
 @click.option(
     "--solution",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -99,7 +100,7 @@ def solve(
     """Solve FILE (.mps, .lp or .cip, also gzipped) with a policy as SCIP's branching rule.
 
     With --mode nodes, strong branching decides among the policy's best candidates: fewer nodes, more LPs. The guard, on unless
-    switched off, hands nodes over to SCIP's default rule while the policy gains less than SCIP's pseudocosts promise.
+    switched off, hands nodes over to SCIP's next rule while the policy gains less than SCIP's pseudocosts promise.
 
     +guard, +nodes or both behind a policy's name take the place of these two options for that policy: auction+nodes has the
     shortlist of --mode nodes and no guard, auction+guard has the guard and no shortlist.
@@ -205,7 +206,7 @@ def _remark(row: RunRow) -> str:
     elif row.objective is None:
         remarks.append("no solution found")
     if row.fallbacks:
-        remarks.append(f"the policy failed at {row.fallbacks} nodes, which SCIP's default rule took")
+        remarks.append(f"the policy failed at {row.fallbacks} nodes, which SCIP's next rule took")
     return "; ".join(remarks)
 
 
@@ -236,7 +237,7 @@ def _policy_facts(row: RunRow) -> Iterator[tuple[str, str]]:
     if "device" in report:
         yield "device", str(report["device"])
     if report.get("pseudocosts_overruled"):
-        yield "pseudocosts", f"mixed into the scores, they changed the choice at {_count(int(report['pseudocosts_overruled']))} nodes"
+        yield "pseudocosts", f"mixed into the scores, they changed the choice {_times(int(report['pseudocosts_overruled']))}"
     if report.get("shortlist_nodes"):
         nodes, overruled = int(report["shortlist_nodes"]), int(report["shortlist_overruled"])
         yield "shortlist", f"strong branching decided at {_count(nodes)} nodes and overruled the policy at {_count(overruled)}"

@@ -13,7 +13,7 @@ from ..branching.settings import SETTINGS
 from ..gnn.devices import DEVICES, Device
 from . import wrong_input
 from .display import Display
-from .workers import workers_option
+from .options import SETTINGS_HELP, workers_option
 
 __all__ = ["train"]
 
@@ -51,11 +51,17 @@ def _extras() -> Iterator[None]:
 @click.option(
     "--budget", metavar="TIME", callback=_seconds, help="With --instances: wall time of it all, such as 60m or 2h.  [default: 60m]"
 )
-@click.option("--settings", type=click.Choice(tuple(SETTINGS)), help="With --instances: set of SCIP parameters.  [default: default]")
+@click.option("--settings", type=click.Choice(tuple(SETTINGS)), help=f"With --instances. {SETTINGS_HELP}  [default: default]")
 @click.option("--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Change a key, such as optimiser.epochs=3; repeatable.")
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder of the run.  [default: runs/NAME]")
+@click.option(
+    "--out", type=click.Path(path_type=Path, file_okay=False), help="Folder of the run.  [default: runs/NAME; with --instances runs/own]"
+)
 @click.option("--samples", type=click.Path(path_type=Path, file_okay=False), help="Folder of samples to share.  [default: OUT/samples]")
-@click.option("--resume", is_flag=True, help="Go on with the run that the folder holds, with its --set options.")
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Go on with the run in the folder: the same RECIPE and --set options, or --instances, --budget and --settings, once more.",
+)
 @click.option(
     "--device",
     type=click.Choice(DEVICES),

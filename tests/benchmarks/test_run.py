@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from pyscipopt import Model
 
 from revibranch.benchmarks.agreement import disagreements
-from revibranch.benchmarks.run import LARGEST_SEED, Progress, error_row, load, run
+from revibranch.benchmarks.run import Progress, error_row, load, run
 from revibranch.branching.guard import GuardedPolicy
 from revibranch.branching.policy import PathStep, Policy, PolicyWrapper
+from revibranch.branching.settings import LARGEST_SEED
 from revibranch.branching.shortlist import ShortlistPolicy
 from revibranch.branching.state import BranchState, variable_column_names
 from revibranch.gnn.plugin import MODES, Mode

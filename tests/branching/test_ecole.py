@@ -29,6 +29,7 @@ from revibranch.branching._scip import library_path, scip_version
 from revibranch.branching.brancher import PolicyError
 from revibranch.branching.ecole import BranchStateObservation, EcoleLibraryError, EcoleSource, branch, sources
 from revibranch.branching.guard import GuardedPolicy
+from revibranch.branching.mixture import as_asked
 from revibranch.branching.path import PathMemory
 from revibranch.branching.policy import PathStep, Policy
 from revibranch.branching.solving import attach, optimize
@@ -148,6 +149,17 @@ def test_paths_survive_forgetting(environment: Environment, monkeypatch: pytest.
     branch(environment, here, tree())
     with_plugin(there)
     assert here.decisions == there.decisions
+
+
+def test_a_policy_that_asks_for_pseudocosts_gets_them(environment: Environment) -> None:
+    class Mixes(MostFractional):
+        mixes_pseudocosts = True
+
+    episode = branch(environment, Mixes(), tree())
+    model, brancher = with_plugin(as_asked(Mixes()))
+    assert environment.model.owner.getNTotalNodes() == model.getNTotalNodes()
+    assert episode.statistics.policy == brancher.statistics.policy
+    assert episode.statistics.policy["pseudocosts_overruled"] > 0
 
 
 def test_a_guard_does_what_it_does_in_the_plugin(environment: Environment) -> None:

@@ -12,8 +12,8 @@ from pyscipopt import SCIP_PARAMSETTING, Model
 from revibranch.branching import mixture
 from revibranch.branching._scip import Pseudocosts
 from revibranch.branching.brancher import LearnedBrancher
-from revibranch.branching.mixture import HALF, WEIGHT, MixedPolicy
-from revibranch.branching.policy import PathStep, Policy, best_candidate
+from revibranch.branching.mixture import HALF, WEIGHT, MixedPolicy, as_asked
+from revibranch.branching.policy import PathStep, Policy, PolicyWrapper, best_candidate
 from revibranch.branching.solving import attach, optimize
 from revibranch.branching.state import BranchState, variable_column_names
 
@@ -173,6 +173,23 @@ def test_policy_that_asks_for_it_is_mixed() -> None:
     assert 0 < brancher.statistics.policy["pseudocosts_overruled"] < brancher.statistics.decisions
     assert mixed.getNTotalNodes() != alone.getNTotalNodes()
     assert mixed.getObjVal() == pytest.approx(alone.getObjVal())
+
+
+def test_mixture_is_not_mixed_once_more() -> None:
+    once, first = solved("auction:60x250:202", as_asked(Drawn()))
+    again, second = solved("auction:60x250:202", as_asked(PolicyWrapper(as_asked(Drawn()))))
+    assert first.statistics.policy["pseudocosts_overruled"] == second.statistics.policy["pseudocosts_overruled"] > 0
+    assert once.getNTotalNodes() == again.getNTotalNodes()
+
+
+def test_wrapper_is_asked_at_each_solve() -> None:
+    wrapper = PolicyWrapper(MostFractional())  # as auto has one inside that it changes
+    policy = as_asked(wrapper)
+    _, brancher = solved("auction:60x250:202", policy)
+    assert brancher.statistics.policy == {}
+    wrapper.policy = Drawn()
+    _, brancher = solved("auction:60x250:202", policy)
+    assert brancher.statistics.policy["pseudocosts_overruled"] > 0
 
 
 def test_pseudocosts_that_outweigh_poor_scores_shrink_the_tree(monkeypatch: pytest.MonkeyPatch) -> None:

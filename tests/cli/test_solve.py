@@ -16,8 +16,8 @@ import pytest
 from pyscipopt import Model
 
 from revibranch.benchmarks.checksums import file_checksum
-from revibranch.benchmarks.run import LARGEST_SEED
 from revibranch.branching.guard import GuardedPolicy
+from revibranch.branching.settings import LARGEST_SEED
 from revibranch.branching.shortlist import ShortlistPolicy
 from revibranch.cli import main
 from revibranch.instances import families

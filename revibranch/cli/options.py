@@ -1,4 +1,4 @@
-"""The option ``--workers`` of commands that run on several processes or on Ray."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
@@ -8,7 +8,15 @@ from typing import Any
 
 import click
 
-__all__ = ["workers_option"]
+from ..branching.settings import RULES
+
+__all__ = ["POLICY_HELP", "SETTINGS_HELP", "workers_option"]
+
+POLICY_HELP = (
+    "auto, a policy that ships (revibranch doctor names them) or a checkpoint's path, each also with +guard, +nodes or both "
+    f"behind it; or scip:RULE, where RULE is one of {', '.join(RULES)}."
+)
+SETTINGS_HELP = "default: SCIP as it comes; clean: cuts at the root only, no restarts; dfs: clean, depth first."
 
 
 def workers_option(text: str, *, least: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
