@@ -61,7 +61,7 @@ class RunRow:
     extraction_seconds: float | None
     """Wall seconds spent in writing states."""
     inference_seconds: float | None
-    """Wall seconds spent in the policy."""
+    """Wall seconds spent in the policy, its ``begin`` and ``skip`` included."""
     peak_memory_bytes: int | None
     """Peak resident set of the process that ran it."""
     scip_version: str

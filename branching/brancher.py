@@ -10,7 +10,7 @@ from contextlib import suppress
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from pyscipopt import SCIP_RESULT, Branchrule
+from pyscipopt import SCIP_RESULT, SCIP_STAGE, Branchrule
 
 from ._bipartite import BipartiteBuffer
 from ._scip import Search
@@ -120,9 +120,14 @@ class LearnedBrancher(Branchrule):  # type: ignore[misc]  # PySCIPOpt has no com
             return _DID_NOT_RUN
         if not search.lp_is_optimal:  # it may be unbounded: nothing to read, and nobody's failure
             return _DID_NOT_RUN
-        if not self._begun:
-            self._begin()
-        if self._skip is not None and self._skip():
+        began = perf_counter()
+        try:
+            if not self._begun:
+                self._begin()
+            skipped = self._skip is not None and self._skip()
+        finally:
+            statistics.inference_seconds += perf_counter() - began
+        if skipped:
             self._check_modes()
             statistics.passes += self._left.first(self._search)
             return _DID_NOT_RUN
@@ -200,8 +205,8 @@ class LearnedBrancher(Branchrule):  # type: ignore[misc]  # PySCIPOpt has no com
     def _at_rest(self) -> bool:
         """Whether no solve of this model goes on, so that its wrappers have no more to say."""
         model = self._model_reference()
-        # Asked in this order: a model that was freed has no status.
-        return model is None or not self._search.solving or model.getStatus() != "unknown"
+        # Between its runs a solve that restarts is in other stages than SOLVING. A model that was freed has no status.
+        return model is None or self._search.stage <= SCIP_STAGE.PROBLEM or model.getStatus() != "unknown"
 
     def _check_search(self, state: BranchState) -> None:
         """Raise where the policy did to SCIP what only the brancher may do."""

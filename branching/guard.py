@@ -127,6 +127,8 @@ class GuardedPolicy(PolicyWrapper):
         """Calls left of the policy's turn; None for a policy that is judged by its gains."""
         self._left = NodesOnce()
         """Nodes that were left to SCIP's rule."""
+        self._judged = NodesOnce()
+        """Nodes whose LP was compared with the promise: SCIP may ask twice at one, after its rule has raised the bound there."""
         self._run = 0
         self._pending: dict[int, tuple[float, tuple[float, float]]] = {}
         """By node: LP objective, promises down and up."""
@@ -140,7 +142,7 @@ class GuardedPolicy(PolicyWrapper):
         self._pending.clear()
         super().begin(model)
         self._turn = None if self.raises_bound else FIRST_TURN
-        self._left = NodesOnce()
+        self._left, self._judged = NodesOnce(), NodesOnce()
 
     def skip(self) -> bool:
         """Whether SCIP's rule has the node, before anything of it is read."""
@@ -163,12 +165,12 @@ class GuardedPolicy(PolicyWrapper):
             self._run = node.run
             self._pending.clear()
         decision = self._pending.get(search.parent)
-        if decision is not None and (entered := search.entered) >= 0:
+        if decision is not None and (entered := search.entered) >= 0 and self._judged.first(search):
             objective, promises = decision
             self._comparison.add(node.lp_objective - objective, promises[entered])
             if self._comparison.behind:
                 self._hand_over()
-                self._left.first(search)
+                self.nodes_left += self._left.first(search)
                 return None
         scores = self.policy.score(state, path)
         promise = pseudocosts.promise()

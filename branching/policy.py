@@ -87,7 +87,10 @@ class Policy(Protocol):
         return None
 
     def skip(self) -> bool:
-        """Called at every node before its state is written. True leaves the node to SCIP's next rule, at no further cost."""
+        """Called before a node's state is written. True leaves the node to SCIP's next rule, at no further cost.
+
+        SCIP asks more than once at a node where a rule tightens domains in place of branching.
+        """
         return False
 
     def report(self) -> Mapping[str, float | str]:

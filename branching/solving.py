@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from pyscipopt import SCIP_STAGE
@@ -28,7 +29,7 @@ def attach(model: Model, policy: Policy, *, priority: int = BRANCHER_PRIORITY, s
     """Include a brancher that asks this policy into the model.
 
     Args:
-        model: a model that is not being solved. It is held weakly.
+        model: a model that is not being solved. It is held weakly, so this object must live as long as the solve.
         policy: who scores the candidates.
         priority: SCIP's priority of the rule; the rules of lower priority take over where the policy fails. Of several in one model with
             the same priority the last one decides; those before it move down by one each, until SCIP's parameters are reset.
@@ -47,14 +48,14 @@ def attach(model: Model, policy: Policy, *, priority: int = BRANCHER_PRIORITY, s
             "a branching rule is included before the model is presolved or solved; afterwards call model.freeTransform() first"
         )
     brancher = LearnedBrancher(model, policy, strict=strict)
-    others: Sequence[LearnedBrancher] = _branchers.setdefault(model, [])
-    _make_way(model, len(others), priority)
-    name, description = _name(len(others)), "learned branching on revived trajectories"
+    names = _names(model)
+    _make_way(model, names, priority)
+    name, description = _name(len(names)), "learned branching on revived trajectories"
     model.includeBranchrule(brancher, name, description, priority=priority, maxdepth=-1, maxbounddist=1.0)
     # PySCIPOpt sets this reference and never drops it; with it the model would never be freed.
     brancher.model = None
     in_use.add(brancher)
-    _branchers[model].append(brancher)
+    _branchers.setdefault(model, []).append(brancher)
     return brancher
 
 
@@ -63,9 +64,19 @@ def _name(place: int) -> str:
     return f"revibranch{place + 1}" if place else "revibranch"
 
 
-def _make_way(model: Model, count: int, priority: int) -> None:
-    """Move so many branchers down that one of this priority comes before those that have it: of equals SCIP asks the first for ever."""
-    names = [f"branching/{_name(place)}/priority" for place in range(count)]
+def _names(model: Model) -> Sequence[str]:
+    """Names of the rules that the model has. SCIP is asked, for several Python objects may stand for one model of its."""
+    names: list[str] = []
+    with suppress(KeyError):  # there is no such parameter
+        while True:
+            model.getParam(f"branching/{_name(len(names))}/priority")
+            names.append(_name(len(names)))
+    return names
+
+
+def _make_way(model: Model, rules: Sequence[str], priority: int) -> None:
+    """Move so many of these rules down that one of this priority comes before those that have it: of equals SCIP asks the first."""
+    names = [f"branching/{rule}/priority" for rule in rules]
     below = sorted((-model.getParam(name), name) for name in names if model.getParam(name) <= priority)
     for negative, name in below:
         if -negative < priority:

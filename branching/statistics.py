@@ -53,7 +53,7 @@ class BrancherStatistics(_Reporting):
     decisions: int = 0
     """Nodes branched on the policy's choice."""
     passes: int = 0
-    """Nodes the policy chose to leave to SCIP's next rule (``score`` returned None)."""
+    """Nodes the policy chose to leave to SCIP's next rule (``score`` returned None, or ``skip`` True)."""
     fallbacks: int = 0
     """Nodes left to SCIP's next rule because the policy failed."""
     forgotten: int = 0
@@ -61,7 +61,7 @@ class BrancherStatistics(_Reporting):
     extraction_seconds: float = 0.0
     """Spent in writing states."""
     inference_seconds: float = 0.0
-    """Spent in the policy."""
+    """Spent in the policy, ``begin`` and ``skip`` included."""
     other_seconds: float = 0.0
     """Spent in the rest of the callback: the path, the choice, SCIP's branching."""
 

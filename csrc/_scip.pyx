@@ -3,9 +3,10 @@
 
 from typing import NamedTuple
 
+from cpython.pythread cimport PyThread_acquire_lock, PyThread_allocate_lock, PyThread_release_lock, PyThread_type_lock, WAIT_LOCK
 from libc.math cimport INFINITY, NAN, isfinite, log2, sqrt
 from libc.stdint cimport INT32_MAX, int32_t, int64_t
-from libc.stdlib cimport calloc, free, realloc
+from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcpy, memset
 
 import numpy as np
@@ -13,6 +14,9 @@ import numpy as np
 from scip_api cimport *
 
 include "bridge.pxi"
+
+cdef extern from "pythread.h":
+    void PyThread_free_lock(PyThread_type_lock) noexcept nogil  # Cython's own declaration asks for Python's lock, which it needs not
 
 
 cdef struct _Candidates:
@@ -77,7 +81,7 @@ def search_counts(model):
 cdef class Search:
     """The running search of one model, held weakly.
 
-    All methods but ``solving`` raise RuntimeError outside SCIP's solving stage or when the model was freed.
+    All but ``solving``, ``stage`` and ``disturbance`` raise RuntimeError outside SCIP's solving stage or when the model was freed.
     """
 
     cdef _Handle handle
@@ -88,17 +92,17 @@ cdef class Search:
     @property
     def solving(self):
         """Whether the model lives and is in SCIP's solving stage."""
+        return self.stage == REVI_STAGE_SOLVING
+
+    @property
+    def stage(self):
+        """SCIP's stage, as ``pyscipopt.SCIP_STAGE`` counts them; -1 where the model was freed."""
         cdef SCIP* scip
         try:
             scip = self.handle.get()
         except RuntimeError:
-            return False
-        return scip_api.SCIPgetStage(scip) == REVI_STAGE_SOLVING
-
-    @property
-    def stopped(self):
-        """Whether SCIP is about to stop: a limit was hit or the user interrupted."""
-        return bool(scip_api.SCIPisStopped(self.handle.solving("stopped")))
+            return -1
+        return scip_api.SCIPgetStage(scip)
 
     @property
     def run(self):

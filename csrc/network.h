@@ -74,7 +74,7 @@ int64_t revi_network_scratch(const revi_network *network, int64_t n_variables, i
 
 /* Embeddings of variables, (n, D) where `everything`, otherwise of the candidates only, (k, D).
  *
- * scratch: revi_network_scratch(...) floats. edges: room for the edges of all candidates, used only where not everything:
+ * scratch: revi_network_scratch(...) floats. Room for the edges of all candidates, used only where not everything:
  * candidate_offsets (k + 1), candidate_sources and candidate_values (their number of edges). */
 void revi_network_encode(const revi_network *network, const revi_state *state, int everything, float *scratch,
                          int64_t *candidate_offsets, int32_t *candidate_sources, float *candidate_values,

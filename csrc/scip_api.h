@@ -44,7 +44,6 @@ typedef int revi_event_hook(SCIP *, SCIP_EVENTHDLR *); /* SCIP_DECL_EVENTINIT an
     X(SCIP_VAR **, SCIPgetVars, (SCIP *))                                                                       \
     X(int, SCIPgetNVars, (SCIP *))                                                                              \
     X(int, SCIPgetNActivePricers, (SCIP *))                                                                     \
-    X(int, SCIPvarGetIndex, (SCIP_VAR *))                                                                       \
     X(int, SCIPvarGetStatus, (SCIP_VAR *))                                                                      \
     X(int, SCIPvarGetType, (SCIP_VAR *))                                                                        \
     X(double, SCIPvarGetObj, (SCIP_VAR *))                                                                      \

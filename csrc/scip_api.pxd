@@ -45,7 +45,6 @@ cdef extern from "scip_api.h" nogil:
         SCIP_VAR** (*SCIPgetVars)(SCIP*) noexcept nogil
         int (*SCIPgetNVars)(SCIP*) noexcept nogil
         int (*SCIPgetNActivePricers)(SCIP*) noexcept nogil
-        int (*SCIPvarGetIndex)(SCIP_VAR*) noexcept nogil
         int (*SCIPvarGetStatus)(SCIP_VAR*) noexcept nogil
         int (*SCIPvarGetType)(SCIP_VAR*) noexcept nogil
         double (*SCIPvarGetObj)(SCIP_VAR*) noexcept nogil

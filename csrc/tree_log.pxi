@@ -1,5 +1,6 @@
 # Textually included by _scip.pyx: an event handler in C that takes the search tree down. It needs no Python while SCIP
-# runs, so a solve without the global interpreter lock stays without it.
+# runs, so a solve without the global interpreter lock stays without it. Another thread may ask for the tree meanwhile: whoever
+# reads or writes the log holds its own lock, under which no Python runs.
 
 cdef enum:
     # As in branching/tree.py, which checks it.
@@ -28,6 +29,7 @@ cdef struct _Node:
 cdef struct _Log:
     # Two hold it: the Python object and SCIP's event handler. Either may go first, both under Python's lock.
     int holders
+    PyThread_type_lock lock  # of all that follows, but for the event types
     int run
     unsigned long long focused, feasible, infeasible, branched, deleted  # event types; they differ between SCIP's versions
     bint in_run, catching
@@ -43,7 +45,22 @@ cdef void _log_release(_Log* log) noexcept nogil:
     if log.holders == 0:
         free(log.nodes)
         free(log.places)
+        if log.lock != NULL:
+            PyThread_free_lock(log.lock)
         free(log)
+
+
+cdef _Node* _log_snapshot(_Log* log, int64_t* n_nodes, int* failed) noexcept nogil:
+    """A copy of the nodes so far, to be freed; NULL where memory is out."""
+    cdef _Node* nodes
+    PyThread_acquire_lock(log.lock, WAIT_LOCK)
+    n_nodes[0] = log.n_nodes
+    failed[0] = log.failed
+    nodes = <_Node*> malloc((log.n_nodes + 1) * sizeof(_Node))
+    if nodes != NULL and log.n_nodes > 0:
+        memcpy(nodes, log.nodes, log.n_nodes * sizeof(_Node))
+    PyThread_release_lock(log.lock)
+    return nodes
 
 
 cdef bint _log_reserve(_Log* log, int64_t number) noexcept nogil:
@@ -139,6 +156,14 @@ cdef int _log_children(_Log* log, SCIP* scip) noexcept nogil:
 
 cdef int _log_event(SCIP* scip, SCIP_EVENTHDLR* handler, SCIP_EVENT* event, SCIP_EVENTDATA* data) noexcept nogil:
     cdef _Log* log = <_Log*> scip_api.SCIPeventhdlrGetData(handler)
+    cdef int code
+    PyThread_acquire_lock(log.lock, WAIT_LOCK)
+    code = _log_take_down(log, scip, event)
+    PyThread_release_lock(log.lock)
+    return code
+
+
+cdef int _log_take_down(_Log* log, SCIP* scip, SCIP_EVENT* event) noexcept nogil:
     cdef unsigned long long kind = scip_api.SCIPeventGetType(event)
     cdef SCIP_NODE* node = scip_api.SCIPeventGetNode(event)
     cdef _Node* record
@@ -184,9 +209,11 @@ cdef int _log_init(SCIP* scip, SCIP_EVENTHDLR* handler) noexcept nogil:
     """A solve begins."""
     cdef _Log* log = <_Log*> scip_api.SCIPeventhdlrGetData(handler)
     cdef int code
+    PyThread_acquire_lock(log.lock, WAIT_LOCK)
     log.n_nodes = log.n_processed = 0
     log.in_run = False
     log.failed = 0
+    PyThread_release_lock(log.lock)
     code = scip_api.SCIPcatchEvent(scip, _log_events(log), handler, NULL, NULL)
     log.catching = code == REVI_OKAY
     return code
@@ -253,6 +280,9 @@ cdef class TreeLog:
         if self.log == NULL:
             raise MemoryError
         self.log.holders = 1
+        self.log.lock = PyThread_allocate_lock()
+        if self.log.lock == NULL:
+            raise MemoryError
         self.log.focused, self.log.deleted = SCIP_EVENTTYPE.NODEFOCUSED, SCIP_EVENTTYPE.NODEDELETE
         self.log.feasible, self.log.infeasible = SCIP_EVENTTYPE.NODEFEASIBLE, SCIP_EVENTTYPE.NODEINFEASIBLE
         self.log.branched = SCIP_EVENTTYPE.NODEBRANCHED
@@ -280,17 +310,25 @@ cdef class TreeLog:
             MemoryError: there was no room for the tree.
             RuntimeError: SCIP's events did not make a tree.
         """
-        if self.log == NULL:
-            raise RuntimeError("the log was not made for any model")
-        if self.log.failed == 2:
-            raise RuntimeError("SCIP branched at a node that it never focused")
-        if self.log.failed:
-            raise MemoryError(f"there was no room for a search tree of more than {self.log.n_nodes} nodes")
-        raw = np.empty(self.log.n_nodes, dtype=_NODE_TYPE)
+        cdef int64_t n_nodes = 0
+        cdef int failed = 0
+        cdef _Node* nodes
         cdef unsigned char[::1] bytes_
-        if self.log.n_nodes:
-            bytes_ = raw.view(np.uint8)
-            memcpy(&bytes_[0], self.log.nodes, self.log.n_nodes * sizeof(_Node))
+        if self.log == NULL or self.log.lock == NULL:
+            raise RuntimeError("the log was not made for any model")
+        with nogil:  # an event that holds the log's lock needs no Python, so nobody waits for the other
+            nodes = _log_snapshot(self.log, &n_nodes, &failed)
+        try:
+            if failed == 2:
+                raise RuntimeError("SCIP branched at a node that it never focused")
+            if failed or nodes == NULL:
+                raise MemoryError(f"there was no room for a search tree of more than {n_nodes} nodes")
+            raw = np.empty(n_nodes, dtype=_NODE_TYPE)
+            if n_nodes:
+                bytes_ = raw.view(np.uint8)
+                memcpy(&bytes_[0], nodes, n_nodes * sizeof(_Node))
+        finally:
+            free(nodes)
         # The others are gone because their run was given up.
         raw["outcome"][raw["outcome"] == _IS_GONE] = _IS_NEVER_PROCESSED
         return {name: raw[name].astype(kind) for name, kind in _COLUMN_TYPES.items()}

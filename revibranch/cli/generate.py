@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import get_args
+from typing import Literal, get_args, get_origin
 
 import click
+from pydantic.fields import FieldInfo
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -17,12 +18,19 @@ from . import InputError, wrong_input
 __all__ = ["generate"]
 
 
+def _values(field: FieldInfo) -> str:
+    """A parameter's default, or all of its values with the default first."""
+    others = [value for value in get_args(field.annotation) if value != field.default] if get_origin(field.annotation) is Literal else []
+    return "|".join(map(str, [field.default, *others]))
+
+
 def _epilog() -> str:
     lines = []
     for name in families.names():
         family = families.get(name)
         sizes = ", ".join(f"{label} {size}" for label, size in family.published_sizes.items())
-        lines.append(f"\b\n{name}: {family.title}\n  sizes: {sizes}\n  parameters: {', '.join(family.parameters.model_fields)}")
+        parameters = ", ".join(f"{key}={_values(field)}" for key, field in family.parameters.model_fields.items())
+        lines.append(f"\b\n{name}: {family.title}\n  sizes: {sizes}\n  parameters: {parameters}")
     return "\n\n".join(lines)
 
 
@@ -42,7 +50,14 @@ def _epilog() -> str:
     help="mps holds every number exactly.",
 )
 @click.option("--gzip", "compress", is_flag=True, help="Compress the files.")
-@click.option("--parameter", "-p", "assignments", metavar="NAME=VALUE", multiple=True, help="One of the family's parameters; repeatable.")
+@click.option(
+    "--parameter",
+    "-p",
+    "assignments",
+    metavar="NAME=VALUE",
+    multiple=True,
+    help="One of the family's parameters, below with their defaults; repeatable.",
+)
 def generate(
     family: str,
     size: str | None,

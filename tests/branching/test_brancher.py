@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from pyscipopt import Model
+from pyscipopt import SCIP_EVENTTYPE, SCIP_PRESOLTIMING, SCIP_RESULT, Eventhdlr, Model, Presol
 
 from revibranch.branching.path import PathMemory
 from revibranch.branching.policy import PathStep, Policy, best_candidate
@@ -320,6 +320,43 @@ def test_restart_clears_what_was_remembered() -> None:
     assert model.getStatus() == "optimal"
     assert runs == {1, 2}
     assert brancher.statistics.decisions > 0
+
+
+def test_a_solve_that_restarts_keeps_its_policy_while_another_model_is_solved() -> None:
+    begun: list[str] = []
+
+    class Shared(MostFractional):
+        def begin(self, model: Model) -> None:
+            begun.append(model.getProbName())
+
+    class SolvesAnother(Presol):
+        """As another thread would, while the restart is being presolved."""
+
+        def presolexec(self, nrounds: int, presoltiming: Any) -> dict[str, Any]:
+            if begun == ["first"]:
+                attach(second, policy)
+                optimize(second)
+            return {"result": SCIP_RESULT.DIDNOTFIND}
+
+    class Restarts(Eventhdlr):
+        def eventinit(self) -> None:
+            self.model.catchEvent(SCIP_EVENTTYPE.NODEBRANCHED, self)
+
+        def eventexec(self, event: Any) -> None:
+            if self.model.getNRuns() == 1 and self.model.getNTotalNodes() == 6:
+                self.model.restartSolve()
+
+    policy, first, second = Shared(), tree(5), tree(4)
+    for model, name in ((first, "first"), (second, "second")):
+        model.setProbName(name)
+    first.setParams({"presolving/maxrestarts": -1, "presolving/maxrounds": -1})
+    brancher = attach(first, policy, strict=True)
+    first.includePresol(SolvesAnother(), "another", "", 0, -1, SCIP_PRESOLTIMING.FAST)
+    first.includeEventhdlr(Restarts(), "restarts", "")
+    optimize(first)
+    assert first.getNRuns() == 2
+    assert brancher.statistics.decisions > 6
+    assert begun == ["first", "second"]
 
 
 def test_best_candidate_takes_the_first_of_equals_and_skips_what_is_not_finite() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from pyscipopt import Model
 
 from revibranch.branching.policy import PathStep
 from revibranch.branching.settings import TOP_PRIORITY, apply_rule
@@ -66,6 +67,17 @@ def test_priorities_of_earlier_rules_keep_their_order(there: list[int], new: int
         model.setParam(name, priority)
     attach(model, MostFractional(), priority=new)
     assert [model.getParam(name) for name in names] == expected
+
+
+def test_rules_of_a_model_are_told_apart_also_where_python_has_another_object_of_it() -> None:
+    model = tree()
+    view = Model.from_ptr(model.to_ptr(False), False)
+    attach(view, MostFractional())
+    del view
+    brancher = attach(model, MostFractional(), strict=True)
+    optimize(model)
+    assert model.getStatus() == "optimal"
+    assert brancher.statistics.decisions > 0
 
 
 def test_priority_outside_scips_range_is_refused() -> None:

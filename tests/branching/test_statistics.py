@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import gc
 import pickle
+import time
 import weakref
 from collections.abc import Callable
 from dataclasses import asdict, fields
@@ -41,6 +42,19 @@ def solved(policy: MostFractional) -> BrancherStatistics:
     optimize(model)
     assert brancher.statistics.decisions > 3
     return brancher.statistics
+
+
+def test_all_calls_of_the_policy_are_its_seconds() -> None:
+    class Slow(MostFractional):
+        def begin(self, model: Model) -> None:
+            time.sleep(0.2)
+
+        def skip(self) -> bool:
+            time.sleep(0.02)
+            return False
+
+    statistics = solved(Slow())
+    assert statistics.inference_seconds > 0.2 + 0.02 * statistics.decisions
 
 
 COPIES: dict[str, Callable[[BrancherStatistics], Any]] = {

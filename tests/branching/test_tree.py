@@ -171,6 +171,27 @@ def test_threads_keep_their_trees_apart() -> None:
         np.testing.assert_array_equal(together[seed].order, tree.order)
 
 
+def test_tree_of_a_solve_in_another_thread() -> None:
+    """The solve holds no lock of Python's: the tree grows, and its room moves, while it is read."""
+    sizes = []
+    for seed in range(3):
+        model = knapsack(5, 40, seed)
+        model.setParams({"misc/catchctrlc": False, "presolving/maxrounds": 0, "limits/totalnodes": 20_000})
+        model.setHeuristics(SCIP_PARAMSETTING.OFF)
+        model.setSeparating(SCIP_PARAMSETTING.OFF)
+        apply_rule(model, "random")
+        recorder = record_tree(model)
+        thread = threading.Thread(target=model.optimizeNogil)
+        thread.start()
+        while thread.is_alive():
+            tree = recorder.tree()
+            assert (tree.parent < np.arange(len(tree.parent))).all()
+            sizes.append(len(tree.number))
+        thread.join()
+        check(recorder.tree(), model)
+    assert len(set(sizes)) > 20
+
+
 def test_models_and_trees_are_freed() -> None:
     process = psutil.Process()
 
