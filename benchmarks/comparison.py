@@ -6,7 +6,7 @@ Runs are counted as ``statistics`` says.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,9 +34,10 @@ class Comparison:
     nothing: both means are below the metric's resolution, or the baseline's is 0. Then there is no interval and no test either."""
     low: float | None
     high: float | None
-    """Bootstrap confidence interval of the ratio (95 %, percentiles); None with fewer than two instances."""
+    """Bootstrap confidence interval of the ratio (95 %, percentiles); None with fewer than two instances (or
+    of the trainings that are drawn)."""
     p_value: float | None
-    """Wilcoxon signed-rank test, two-sided, on the instances' mean log ratios; None with fewer than two instances."""
+    """Wilcoxon signed-rank test, two-sided, on the instances' mean log ratios; None with fewer than two instances, and of trainings."""
     instances: int
     pairs: int
     left_out: int
@@ -52,17 +53,30 @@ class Comparison:
         return self.p_value is not None and self.p_value < _LEVEL
 
 
-def compare(rows: Sequence[RunRow], policy: str, baseline: str, metric: Metric, *, resamples: int = RESAMPLES, seed: int = 0) -> Comparison:
+def compare(
+    rows: Sequence[RunRow],
+    policy: str,
+    baseline: str,
+    metric: Metric,
+    *,
+    trainings: bool = False,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Comparison:
     """Compare two policies on a group of rows (one setting, one time limit).
 
     Runs of one instance under several seeds are no independent samples. So the bootstrap draws instances with all their
     pairs, and the test sees one number an instance: the mean over seeds of log((x + shift) / (y + shift)).
+
+    Where seeds are those of trainings, a seed stands for weights that all instances share, and the same seed of two learners for nothing
+    in common. Then each draw takes instances, and of either side, on its own, as many trainings as there are; there is no test.
 
     Args:
         rows: the group; rows of other policies serve to tell which instances have no tree.
         policy: numerator.
         baseline: denominator.
         metric: the cost.
+        trainings: whether seeds are those of trainings.
         resamples: of the bootstrap.
         seed: of the bootstrap.
     """
@@ -71,22 +85,24 @@ def compare(rows: Sequence[RunRow], policy: str, baseline: str, metric: Metric, 
     for row in rows:
         if row.policy in (policy, baseline) and row.instance not in trivial:
             sides.setdefault((row.instance, row.seed), {})[row.policy] = row
-    logs: dict[str, list[tuple[float, float]]] = {}
+    logs: dict[str, dict[int, tuple[float, float]]] = {}
     limits = [0, 0]
-    for (instance, _), side in sides.items():
+    for (instance, number), side in sides.items():
         values = [None if name not in side else cost(side[name], metric) for name in (policy, baseline)]
         if values[0] is not None and values[1] is not None:
-            logs.setdefault(instance, []).append((math.log(values[0] + metric.shift), math.log(values[1] + metric.shift)))
+            logs.setdefault(instance, {})[number] = (math.log(values[0] + metric.shift), math.log(values[1] + metric.shift))
             limits = [limits[0] + (not solved(side[policy])), limits[1] + (not solved(side[baseline]))]
     pairs = sum(map(len, logs.values()))
     ratio = low = high = p_value = None
     if logs:
         # (instances, 3): sum of logs of either side, and the number of pairs; all that a resample needs
-        sums = np.array([[*np.sum(both, axis=0), len(both)] for both in logs.values()])
+        sums = np.array([[*np.sum(list(both.values()), axis=0), len(both)] for both in logs.values()])
         total = sums.sum(axis=0)
         if _means(total, metric.shift).max() >= metric.resolution:
             ratio = _finite(float(_ratios(total, metric.shift)))
-        if ratio is not None and len(sums) > 1:
+        if ratio is not None and trainings:
+            low, high = _crossed_interval(list(logs.values()), metric.shift, resamples, seed)
+        elif ratio is not None and len(sums) > 1:
             low, high = _interval(sums, metric.shift, resamples, seed)
             p_value = _wilcoxon((sums[:, 0] - sums[:, 1]) / sums[:, 2])
     return Comparison(policy, baseline, metric.name, ratio, low, high, p_value, len(logs), pairs, len(sides) - pairs, *limits)
@@ -115,12 +131,35 @@ def _interval(sums: FloatArray, shift: float, resamples: int, seed: int) -> tupl
     for start in range(0, resamples, chunk):
         draws = random.multinomial(count, shares, size=min(chunk, resamples - start))
         ratios.append(_ratios(draws @ sums, shift))
-    drawn = np.concatenate(ratios)
-    drawn = drawn[np.isfinite(drawn)]
-    if not drawn.size:
+    return _percentiles(np.concatenate(ratios))
+
+
+def _crossed_interval(
+    logs: Sequence[Mapping[int, tuple[float, float]]], shift: float, resamples: int, seed: int
+) -> tuple[float | None, float | None]:
+    """Interval with draws of instances and, for either side on its own, of trainings; None with fewer than two of either."""
+    numbers = sorted({number for both in logs for number in both})
+    if len(numbers) < 2 or len(logs) < 2:
+        return None, None
+    random = np.random.default_rng(seed)
+    there = np.array([[number in both for number in numbers] for both in logs], dtype=np.float64)
+    values = np.array([[both.get(number, (0.0, 0.0)) for number in numbers] for both in logs])
+    instances = random.multinomial(len(logs), np.full(len(logs), 1.0 / len(logs)), size=resamples)
+    means = []
+    for side in range(2):
+        drawn = random.multinomial(len(numbers), np.full(len(numbers), 1.0 / len(numbers)), size=resamples)
+        total = ((instances @ values[..., side]) * drawn).sum(axis=1)
+        count = ((instances @ there) * drawn).sum(axis=1)
+        means.append(total / np.where(count > 0, count, np.nan))
+    return _percentiles(_ratios(np.stack([*means, np.ones(resamples)], axis=1), shift))
+
+
+def _percentiles(ratios: FloatArray) -> tuple[float | None, float | None]:
+    ratios = ratios[np.isfinite(ratios)]
+    if not ratios.size:
         return None, None
     tail = (1.0 - CONFIDENCE) / 2.0
-    low, high = np.quantile(drawn, [tail, 1.0 - tail])
+    low, high = np.quantile(ratios, [tail, 1.0 - tail])
     return float(low), float(high)
 
 

@@ -148,8 +148,8 @@ def start_up(repetitions: int = 5) -> dict[str, float]:
         path = Path(folder) / "tiny.mps"
         families.get("setcover").generate("50x100", 0).to_model().writeProblem(str(path), verbose=False)
         commands = {
-            "solve, native network": [sys.executable, "-m", "revibranch", "solve", str(path)],
-            "solve, SCIP's rule": [sys.executable, "-m", "revibranch", "solve", str(path), "--policy", "scip:default"],
+            "solve, native network": [sys.executable, "-P", "-m", "revibranch", "solve", str(path)],
+            "solve, SCIP's rule": [sys.executable, "-P", "-m", "revibranch", "solve", str(path), "--policy", "scip:default"],
             "import pyscipopt": [sys.executable, "-c", "import pyscipopt"],
             "import torch": [sys.executable, "-c", "import torch"],
         }

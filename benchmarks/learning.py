@@ -105,7 +105,7 @@ def main(
     for spec in instances:
         names = {source.name for source in resolve_all([spec])}
         part = [row for row in relabelled(rows, checkpoints, seeds) if row.instance in names]
-        click.echo(f"\n# {spec}\n\n{document(build_report(part, baseline=baseline, illustrated=False), 'markdown')}")
+        click.echo(f"\n# {spec}\n\n{document(build_report(part, baseline=baseline, illustrated=False, trainings=True), 'markdown')}")
 
 
 def _train(recipe: Path, runs: Mapping[Path, Sequence[str]], device: Device, workers: int) -> None:
@@ -134,7 +134,7 @@ def _train(recipe: Path, runs: Mapping[Path, Sequence[str]], device: Device, wor
 
 
 def _start(recipe: Path, folder: Path, changes: Sequence[str], device: Device) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "revibranch", "train", str(recipe), "--out", str(folder), "--workers", "0", "--device", device]
+    command = [sys.executable, "-P", "-m", "revibranch", "train", str(recipe), "--out", str(folder), "--workers", "0", "--device", device]
     command += [part for change in changes for part in ("--set", change)]
     command += ["--resume"] if (folder / STATE_NAME).exists() else []
     folder.mkdir(parents=True, exist_ok=True)

@@ -31,6 +31,7 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
+from ..branching.complaints import one_line
 from ..branching.processes import deaf_to, one_thread
 
 __all__ = ["CAUSE_LENGTH", "Outcome", "Pool", "ProcessPool"]
@@ -209,7 +210,7 @@ def _serve(pipe: Connection, log: str) -> None:
         return
     except Exception as error:
         frame = traceback.extract_tb(error.__traceback__)[-1]
-        answer = (None, f"{type(error).__name__}: {error} ({Path(frame.filename).name}:{frame.lineno})"[:CAUSE_LENGTH])
+        answer = (None, one_line(f"{type(error).__name__}: {error} ({Path(frame.filename).name}:{frame.lineno})")[:CAUSE_LENGTH])
     with contextlib.suppress(OSError):
         pipe.send(answer)
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from ..branching.complaints import one_line
 from ..branching.processes import ONE_THREAD
 from .pool import CAUSE_LENGTH, Outcome
 
@@ -104,6 +105,6 @@ class RayPool:
             return Outcome(job, self._ray.get(reference), None)
         except self._ray.exceptions.RayTaskError as error:
             cause = error.cause or error
-            return Outcome(job, None, f"{type(cause).__name__}: {cause}"[:CAUSE_LENGTH])
+            return Outcome(job, None, one_line(f"{type(cause).__name__}: {cause}")[:CAUSE_LENGTH])
         except self._ray.exceptions.RayError as error:
-            return Outcome(job, None, " ".join(f"worker lost: {type(error).__name__}: {error}".split())[:CAUSE_LENGTH])
+            return Outcome(job, None, one_line(f"worker lost: {type(error).__name__}: {error}")[:CAUSE_LENGTH])

@@ -71,13 +71,14 @@ def choose_baseline(rows: Sequence[RunRow], asked: str | None) -> str:
     return next((name for name in _PREFERRED_BASELINES if name in policies), policies[0])
 
 
-def build_report(rows: Sequence[RunRow], *, baseline: str | None = None, illustrated: bool = True) -> Report:
+def build_report(rows: Sequence[RunRow], *, baseline: str | None = None, illustrated: bool = True, trainings: bool = False) -> Report:
     """The report of a file of runs.
 
     Args:
         rows: all of its rows.
         baseline: policy that the others are compared with; reliability pseudocosts if None and there.
         illustrated: whether to draw figures, which needs matplotlib.
+        trainings: whether seeds are those of trainings.
 
     Raises:
         ValueError: there are no rows, or none of the baseline.
@@ -91,7 +92,7 @@ def build_report(rows: Sequence[RunRow], *, baseline: str | None = None, illustr
         present = [policy for policy in policies if any(row.policy == policy for row in group)]
         tables = [summary_table(group, present)]
         if chosen in present and len(present) > 1:
-            tables.append(paired_table(group, present, chosen))
+            tables.append(paired_table(group, present, chosen, trainings=trainings))
         drawn = list(_illustrations(group, policies, present, chosen, len(sections))) if illustrated and illustrate else []
         sections.append(Section(title, tables, drawn))
     failed = error_table(rows)
@@ -191,15 +192,16 @@ _METHOD = (
 )
 
 
-def as_json(rows: Sequence[RunRow], *, baseline: str | None = None) -> dict[str, Any]:
-    """The report's numbers for machines: by group the summaries, and the comparisons with the baseline."""
+def as_json(rows: Sequence[RunRow], *, baseline: str | None = None, trainings: bool = False) -> dict[str, Any]:
+    """The report's numbers for machines: by group the summaries, and the comparisons with the baseline (see ``build_report``)."""
     if not rows:
         raise ValueError("there are no runs to report on")
     chosen = choose_baseline(rows, baseline)
     groups = []
     for title, group, _ in _groups(rows):
         policies = sorted({row.policy for row in group})
-        pairs = [compare(group, policy, chosen, metric) for policy in policies if policy != chosen for metric in METRICS.values()]
+        others = [policy for policy in policies if policy != chosen]
+        pairs = [compare(group, policy, chosen, metric, trainings=trainings) for policy in others for metric in METRICS.values()]
         groups.append(
             {
                 "group": title,

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
+from ..branching.complaints import one_line
 from .comparison import Comparison, compare
 from .policies import AUTO, split_policy
 from .rows import RunRow
@@ -85,15 +86,22 @@ def _choices(rows: Sequence[RunRow], policies: Sequence[str]) -> Iterator[str]:
             yield f"{policy} chose {', '.join(parts)}."
 
 
-def paired_table(rows: Sequence[RunRow], policies: Sequence[str], baseline: str) -> Table:
-    """Each policy's costs as ratios to the baseline's, on the runs that both have."""
+def paired_table(rows: Sequence[RunRow], policies: Sequence[str], baseline: str, *, trainings: bool = False) -> Table:
+    """Each policy's costs as ratios to the baseline's, on the runs that both have.
+
+    Args:
+        rows: of one group.
+        policies: in their order.
+        baseline: the one that the others are compared with.
+        trainings: whether seeds are those of trainings.
+    """
     lines = []
     left_out: list[str] = []
     limits = unmeasurable = False
     for policy in policies:
         if policy == baseline:
             continue
-        results = [compare(rows, policy, baseline, METRICS[name]) for name in _PAIRED]
+        results = [compare(rows, policy, baseline, METRICS[name], trainings=trainings) for name in _PAIRED]
         everything = results[_PAIRED.index("seconds")]
         limits |= everything.policy_limits + everything.baseline_limits > 0
         unmeasurable |= everything.ratio is None and everything.pairs > 0
@@ -104,6 +112,8 @@ def paired_table(rows: Sequence[RunRow], policies: Sequence[str], baseline: str)
     notes = [
         "Ratio of shifted geometric means on common (instance, seed) pairs, with 95 % bootstrap interval; below 1 the policy is cheaper."
     ]
+    if trainings:
+        notes.append("Seeds are trainings: intervals draw these anew too, of each policy on its own, and there is no test.")
     if unbranched(rows):
         notes.append("Instances that needed no branching are left out of the ratios of nodes and fair nodes.")
     if limits:
@@ -161,7 +171,7 @@ def error_table(rows: Sequence[RunRow]) -> Table | None:
         return None
     shown = failed[:50]
     lines = [
-        [Cell(row.instance), Cell(str(row.seed)), Cell(row.policy), Cell(row.settings), Cell((row.error or "no cause given")[:300])]
+        [Cell(row.instance), Cell(str(row.seed)), Cell(row.policy), Cell(row.settings), Cell(one_line(row.error or "no cause given")[:300])]
         for row in shown
     ]
     notes = [f"{len(failed) - len(shown)} more."] if len(failed) > len(shown) else []

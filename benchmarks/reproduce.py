@@ -35,15 +35,17 @@ def commands(name: str, description: Description, repository: Path, folder: Path
         ValueError: the checkpoint names no commit, or one with changes that nobody knows.
     """
     commit = description.commit
-    if commit is None or "+" in commit:
+    if commit is None or not commit.isalnum():
         raise ValueError(f"{name} cannot be trained again: its checkpoint names no commit of this project ({commit})")
-    source, run = folder / "source", folder / "run"
+    source, part, run = folder / "source", folder / "source.part", folder / "run"
     train: list[str | Path] = [source / ".venv" / "bin" / "python", "-m", "revibranch", "train", folder / f"{name}.toml", "--out", run]
     train += [part for change in recipe_changes(description.recipe) for part in ("--set", change)]
     if holds_run(run):
         train.append("--resume")
-    result: list[Sequence[str | Path]] = [] if source.exists() else [("git", "clone", "--quiet", repository, source)]
-    return [*result, ("git", "-C", source, "checkout", "--quiet", commit), ("make", "-C", source, "install"), train]
+    clone: list[Sequence[str | Path]] = []
+    if not source.exists():  # a clone that was cut off is begun anew
+        clone = [("rm", "-rf", part), ("git", "clone", "--quiet", repository, part), ("mv", part, source)]
+    return [*clone, ("git", "-C", source, "checkout", "--quiet", commit), ("make", "-C", source, "install"), train]
 
 
 def difference(first: _Tensors, second: _Tensors) -> float:
@@ -65,7 +67,7 @@ def difference(first: _Tensors, second: _Tensors) -> float:
 def main(name: str, repository: Path, out: Path) -> None:
     """Train the policy NAME anew, and compare its weights with those that ship. Run once more after an interruption, it goes on."""
     header, shipped = read_checkpoint(pretrained_path(name))
-    folder = (out / name).resolve()
+    folder = (out / name / (header.description.commit or "unknown")[:12]).resolve()  # a policy that is replaced is another training
     try:
         steps = commands(name, header.description, repository.resolve(), folder)
     except ValueError as error:

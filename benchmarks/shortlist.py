@@ -14,6 +14,7 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
+from ..branching.mixture import as_asked
 from ..branching.policy import PathStep, Policy
 from ..branching.shortlist import LENGTH, ShortlistPolicy
 from ..branching.state import BranchState
@@ -54,10 +55,11 @@ def listed(rule: str, length: int) -> str:
 
 
 def cases(name: str, policy: Policy, lengths: Sequence[int]) -> dict[str, Policy]:
-    """The policy and pseudocosts, alone and with lists of these lengths, by their names in rows."""
+    """The policy, as it is attached to a model, and pseudocosts, alone and with lists of these lengths, by their names in rows."""
     rules = {name: policy, PSEUDOCOSTS: Pseudocosts()}
-    lists = {listed(each, length): ShortlistPolicy(rule, length=length) for length in lengths for each, rule in rules.items()}
-    return {**rules, **lists}
+    alone = {each: as_asked(rule) for each, rule in rules.items()}
+    lists = {listed(each, length): ShortlistPolicy(as_asked(rule), length=length) for length in lengths for each, rule in rules.items()}
+    return {**alone, **lists}
 
 
 def measure(

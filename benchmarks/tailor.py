@@ -236,14 +236,16 @@ def _keep_to(path: Path, parts: Parts, seconds: float, settings: str, workers: i
         "training": _paths(parts.training),
         "validation": _paths(parts.validation),
         "held_back": _paths(parts.held_back),
+        "contents": [source.content() for part in (parts.training, parts.validation, parts.held_back) for source in part],
     }
     if not path.exists():
         write_atomically(path, (json.dumps({**plan, "workers": workers}, indent=1) + "\n").encode())
         return workers
     try:
         before = json.loads(path.read_text(encoding="utf-8"))
-        changed = [name for name, value in plan.items() if before[name] != value]
-        planned = int(before.get("workers", workers))  # plans of before it was written down lack it
+        # Older plans lack the files' contents and the number of workers.
+        changed = [name for name, value in plan.items() if (before.get(name, value) if name == "contents" else before[name]) != value]
+        planned = int(before.get("workers", workers))
     except (ValueError, LookupError, TypeError) as error:
         raise TrainingError(f"{path} is damaged: {error}") from error
     if changed:

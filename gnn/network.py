@@ -30,8 +30,9 @@ class BranchingNetwork(nn.Module):
         scores = network.decode(embeddings[batch.candidates], batch.candidate_batch, memory, mask)
 
     A network with K classes (``NetworkConfig.classes``) says of every candidate how likely the subtree below it has which
-    size: ``logits`` of classes whose centres lie evenly on [0, highest], in log2 of the number of nodes (Imani & White 2018;
-    Farebrother et al. 2024). Its score is minus their mean, ``-values(logits)``: the highest is the best, as without classes.
+    size: ``logits`` of classes whose centres lie evenly on [0, highest], in log2 of nodes or of levels, as the training
+    had it (Imani & White 2018; Farebrother et al. 2024). Its score is minus their mean, ``-values(logits)``: the highest is the best,
+    as without classes.
     """
 
     centres: Tensor
@@ -109,7 +110,7 @@ class BranchingNetwork(nn.Module):
         return logits
 
     def values(self, logits: Tensor) -> Tensor:
-        """Mean log2 of the subtree's size under the softmax of the logits: (..., ) from (..., K)."""
+        """Mean log2 of the subtree's size, in nodes or levels, under the softmax of the logits: (..., ) from (..., K)."""
         return logits.softmax(-1) @ self.centres
 
     def forward(self, batch: GraphBatch, memory: Tensor | None = None, mask: Tensor | None = None) -> Tensor:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import glob
 import hashlib
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +21,7 @@ from .reading import SUFFIXES, ReadingError, instance_name, is_instance_name, re
 if TYPE_CHECKING:
     from pyscipopt import Model
 
-__all__ = ["InstanceError", "InstanceSource", "ParameterValue", "load_file", "parse_seeds", "resolve", "resolve_all"]
+__all__ = ["InstanceError", "InstanceSource", "ParameterValue", "file_digest", "load_file", "parse_seeds", "resolve", "resolve_all"]
 
 _FORMATS = ", ".join(SUFFIXES)
 _FAMILY_SPEC = re.compile(r"(?P<family>[A-Za-z][\w-]*):(?P<size>[^:]*):(?P<seeds>[^:]*)(?::(?P<parameters>[^:]*))?")
@@ -64,6 +66,15 @@ class InstanceSource:
         name = family.instance_name(size, seed, parameters)
         return cls(name, family.name, size=tuple(size), seed=seed, parameters=tuple(sorted(special.items())))
 
+    def content(self) -> str:
+        """What name, size and seed do not tell of the problem: the file's checksum as it is now, or the generator's version.
+
+        Of a file that cannot be read ``load`` says why.
+        """
+        if self.path is None:
+            return f"version {families.get(self.family).version}"
+        return file_digest(self.path) or "unreadable"
+
     def load(self) -> Model:
         """Build or read a silent model.
 
@@ -76,6 +87,21 @@ class InstanceSource:
         assert self.seed is not None
         family = families.get(self.family)
         return family.generate(Size(self.size), self.seed, family.parameters(**dict(self.parameters))).to_model()
+
+
+def file_digest(path: str | Path) -> str | None:
+    """SHA-256 of a file's content, as it is now, in hexadecimal digits; None where it cannot be read."""
+    try:
+        status = os.stat(path)
+        return _digest(os.fspath(path), status.st_mtime_ns, status.st_size)
+    except OSError:
+        return None
+
+
+@lru_cache(maxsize=4096)
+def _digest(path: str, changed: int, size: int) -> str:  # noqa: ARG001  # a file that was changed is another one
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def load_file(path: str | Path, sha256: str | None = None) -> Model:

@@ -289,13 +289,13 @@ def _reusable(path: Path, number: int, instance: InstanceSource, fingerprint: st
     except EpisodeError:
         return None
     if episode.facts.get("fingerprint") != fingerprint:
-        raise TrainingError(f"{path.parent} holds samples of other settings (see {path.name}); choose another folder")
+        raise TrainingError(f"{path.parent} holds samples of other settings or instances (see {path.name}); choose another folder")
     return SolveReport(number, instance.name, len(episode.samples), len(episode), reused=True)
 
 
 def _fingerprint(recipe: Recipe, instance: InstanceSource, entropy: tuple[int, ...], settings: str) -> str:
     """Of all that decides what is in an episode; the numbers of samples and instances do not."""
-    parts = [repr(instance), recipe.samples.model_dump_json(exclude={"training", "validation"}), str(recipe.seed)]
+    parts = [repr(instance), instance.content(), recipe.samples.model_dump_json(exclude={"training", "validation"}), str(recipe.seed)]
     if instance.seed is None:  # then the instance's number decides too; an instance with a seed says it all
         parts += [repr(entropy), settings]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]

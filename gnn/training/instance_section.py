@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache
@@ -128,6 +129,15 @@ class InstanceSettings(Section):
         """The first validation instances: so many, or all that there are if they are fewer."""
         most = len(_sources(self.validation_files)) if self.validation_files else count
         return (self.validation(number) for number in range(min(count, most, self.limit)))
+
+    def content(self) -> str:
+        """Checksum of all problems that the section names, by what they are and not by their names alone; 64 hexadecimal digits."""
+        if self.training_files:
+            purposes = {"training": self.training_files, "validation": self.validation_files}
+            lines = [f"{purpose} {source.name} {source.content()}" for purpose, files in purposes.items() for source in _sources(files)]
+        else:
+            lines = [f"{kind.family} {kind.source(0).content()}" for kind in self._kinds()]
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
     def _kinds(self) -> tuple[Kind, ...]:
         if self.mixture:

@@ -6,7 +6,32 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-__all__ = ["source_commit"]
+from ...branching.files import write_atomically
+
+__all__ = ["note_commit", "source_commit"]
+
+_NAME = "commits.txt"
+_UNKNOWN = "unknown"
+
+
+def note_commit(folder: Path, *, resume: bool, finished: bool) -> str | None:
+    """Write down in the folder of a run which code trains from here on; called before it does, for commits are made meanwhile.
+
+    Args:
+        folder: of the run.
+        resume: whether an earlier run goes on, which other code may have begun.
+        finished: whether that run has nothing left to train.
+
+    Returns:
+        The commits that trained, in their order, with commas between; None where nothing is known of them.
+    """
+    path = folder / _NAME
+    commits = path.read_text(encoding="utf-8").split() if resume and path.exists() else []
+    now = source_commit() or _UNKNOWN
+    if not finished and commits[-1:] != [now]:
+        commits.append(now)
+        write_atomically(path, ("\n".join(commits) + "\n").encode())
+    return ",".join(commits) if set(commits) - {_UNKNOWN} else None
 
 
 def source_commit() -> str | None:

@@ -132,7 +132,8 @@ class Reinforcement:
                 due = self.state.decisions - self.state.validated >= self.recipe.validation.every
                 if ended or due or self.state.validating:
                     self._validate(signals)
-                self.state.finished = ended
+                # Validating takes time too: where it used up the rest, the weights that it looked at are the last.
+                self.state.finished = ended or (self.share >= 1.0 and self.state.validated == self.state.decisions)
                 patience = min(self._save_seconds / _STATE_SHARE, _STATE_SECONDS)
                 if self.state.finished or signals.received is not None or monotonic() - self._written >= patience:
                     self._save()

@@ -52,7 +52,8 @@ class RolloutSettings(Section):
     time_limit: PositiveFloat = 120.0
     """CPU seconds after which a solve stops: a safety net, for a solve that meets it is not reproducible."""
     temperature: PositiveFloat = 0.1
-    """Candidates are drawn from softmax(score / temperature); scores are -log2 of the subtree's size, or logits."""
+    """Candidates are drawn from softmax(score / temperature); scores are -log2 of the subtree's nodes or, with
+    ``importance = "gap"``, of its levels; or logits."""
     last_temperature: PositiveFloat = 0.1
     """The temperature after ``exploration_share`` of the budget; it moves there on a geometric line."""
     epsilon: Probability = 0.1
@@ -102,7 +103,8 @@ class LearningSettings(Section):
     ranking: Weight = 1.0
     """Weight of the loss of ranking among probed candidates (``rollout.probing``)."""
     ranking_temperature: PositiveFloat = 0.2
-    """Levels of branching that make a factor e between two probed candidates' shares in that loss."""
+    """Difference of scores (log2 of levels; with weights of paths, of nodes) that makes a factor e between two probed candidates' shares
+    in that loss."""
     entropy: Weight = 0.01
     """Weight of the policy's entropy in the losses of policy gradients."""
     ratio_clip: Annotated[float, Field(gt=0, lt=1)] = 0.2

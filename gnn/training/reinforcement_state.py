@@ -19,7 +19,7 @@ from .reinforcement_recipe import ReinforcementRecipe
 from .replay import Replay, Stored, store
 from .reports import ValidationReport
 from .run_folder import STATE_NAME
-from .state import StateError, adam_tensors, load_facts, load_state, require_recipe, restore_adam, restoring, save_state
+from .state import StateError, adam_tensors, load_facts, load_state, require_instances, require_recipe, restore_adam, restoring, save_state
 
 __all__ = ["RunState", "require_run_of"]
 
@@ -240,12 +240,13 @@ def require_run_of(recipe: ReinforcementRecipe, start: BranchingNetwork | None, 
 def _identity(recipe: ReinforcementRecipe, start: BranchingNetwork | None) -> dict[str, Any]:
     """What must be the same for a state to go on from; the start is known by its weights, not by its path."""
     content = recipe.model_dump(mode="json", exclude={"name": True, "threads": True, "start": True})
-    return {"recipe": content, "start": None if start is None else _digest(start)}
+    return {"recipe": content, "start": None if start is None else _digest(start), "instances": recipe.instances.content()}
 
 
 def _require_same(path: Path, facts: dict[str, Any], identity: dict[str, Any]) -> None:
     run = facts.get("run", {})
     require_recipe(path, {**run.get("recipe", {}), "start": run.get("start")}, {**identity["recipe"], "start": identity["start"]})
+    require_instances(path, run.get("instances"), identity["instances"])
 
 
 def _episode_path(folder: Path, number: int) -> Path:

@@ -54,7 +54,7 @@ class RoundReport:
     loss: float
     """Mean over the round's gradient steps, like the next three."""
     bias: float
-    """Mean of value - target, in log2 of nodes (steps for ``retro``): the calibration of the values."""
+    """Mean of value - target, the values' calibration: in log2 of nodes or of levels (``importance = "gap"``); ``retro``: in steps."""
     error: float
     """Mean absolute difference of the same."""
     entropy: float

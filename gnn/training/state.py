@@ -18,7 +18,17 @@ from ...branching.files import write_atomically
 from .errors import TrainingError
 from .tasks import described
 
-__all__ = ["StateError", "adam_tensors", "load_facts", "load_state", "require_recipe", "restore_adam", "restoring", "save_state"]
+__all__ = [
+    "StateError",
+    "adam_tensors",
+    "load_facts",
+    "load_state",
+    "require_instances",
+    "require_recipe",
+    "restore_adam",
+    "restoring",
+    "save_state",
+]
 
 _KEY = "revibranch-training"
 _FORMAT = 1
@@ -88,6 +98,23 @@ def require_recipe(path: Path, found: object, wanted: Mapping[str, Any]) -> None
                 f"training state {path} belongs to another recipe, {key} differs{values}; "
                 "--resume needs the recipe and the --set options that the run began with"
             )
+
+
+def require_instances(path: Path, found: str | None, wanted: str) -> None:
+    """See that a state is of the same instances, whatever their names.
+
+    Args:
+        path: the state, for the message.
+        found: ``InstanceSettings.content`` when it was written; None in states of before it was written down.
+        wanted: today's.
+
+    Raises:
+        StateError: they differ.
+    """
+    if found not in (None, wanted):
+        raise StateError(
+            f"training state {path} was trained on other instances: files were changed, added or removed since, or a generator was"
+        )
 
 
 def _keys(part: object, prefix: str = "") -> Iterator[tuple[str, object]]:

@@ -17,7 +17,7 @@ from .collect import Purpose, SolveReport, collect
 from .devices import torch_device
 from .errors import TrainingError
 from .imitation import EpochReport, Imitation, require_run_of
-from .provenance import source_commit
+from .provenance import note_commit
 from .recipe import Recipe
 from .run_folder import RECIPE_NAME, STATE_NAME, alone_in, holds_run, take_folder
 
@@ -147,8 +147,9 @@ def train(
             on_epoch=ended,
             on_step=observer.stepped,
         )
+        commit = note_commit(out, resume=resumes, finished=checkpoint.exists())
         network = learner.run(resume=resumes)
-        description = _describe(recipe, text, sets, learner.best)
+        description = _describe(recipe, text, sets, learner.best, commit)
         save_checkpoint(checkpoint, network, description)
         return Result(checkpoint, description, learner.best)
 
@@ -178,7 +179,7 @@ def _found(folder: Path, names: Sequence[str], recipe: Recipe) -> SampleSet | No
         return None
 
 
-def _describe(recipe: Recipe, text: str, sets: dict[Purpose, SampleSet], best: EpochReport) -> Description:
+def _describe(recipe: Recipe, text: str, sets: dict[Purpose, SampleSet], best: EpochReport, commit: str | None) -> Description:
     counts: dict[str, int] = {}
     for purpose, data in sets.items():
         counts |= {purpose: len(data), f"{purpose}_decisions": data.n_decisions, f"{purpose}_instances": len(data.episodes)}
@@ -193,7 +194,7 @@ def _describe(recipe: Recipe, text: str, sets: dict[Purpose, SampleSet], best: E
             "validation_acc@5": best.accuracy_5,
             "epoch": float(best.epoch),
         },
-        commit=source_commit(),
+        commit=commit,
         scip_version=sets["training"].episodes[0].facts.get("scip_version"),
         raises_bound=recipe.samples.expert != "constraint-by-constraint",
         mixes_pseudocosts=recipe.mixes_pseudocosts,

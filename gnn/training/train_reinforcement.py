@@ -17,7 +17,7 @@ from ..devices import Device
 from ..pretrained import pretrained_names, pretrained_path
 from .devices import torch_device
 from .pools import open_tasks
-from .provenance import source_commit
+from .provenance import note_commit
 from .reinforcement import Reinforcement
 from .reinforcement_recipe import ReinforcementRecipe
 from .reinforcement_state import require_run_of
@@ -95,6 +95,7 @@ def train_reinforcement(
         if resumes:
             require_run_of(recipe, start, out)
         write_atomically(out / RECIPE_NAME, text.encode())
+        commit = note_commit(out, resume=resumes, finished=checkpoint.exists())
         pool = open_tasks(roll_out, workers, timeout=10 * recipe.rollout.time_limit + 60)
         log = _Log(out)
 
@@ -123,7 +124,7 @@ def train_reinforcement(
         finally:
             pool.close()
             log.close()
-        description = _describe(recipe, text, learner, raises_bound=_raises_bound(recipe, origin))
+        description = _describe(recipe, text, learner, commit=commit, raises_bound=_raises_bound(recipe, origin))
         save_checkpoint(checkpoint, network, description)
         return ReinforcementResult(checkpoint, description, learner.best)
 
@@ -137,7 +138,7 @@ def _start_path(start: str) -> Path:
     return pretrained_path(start) if start in pretrained_names() else Path(start)
 
 
-def _describe(recipe: ReinforcementRecipe, text: str, learner: Reinforcement, *, raises_bound: bool) -> Description:
+def _describe(recipe: ReinforcementRecipe, text: str, learner: Reinforcement, *, commit: str | None, raises_bound: bool) -> Description:
     best, state = learner.best, learner.state
     return Description(
         family=recipe.instances.label,
@@ -150,7 +151,7 @@ def _describe(recipe: ReinforcementRecipe, text: str, learner: Reinforcement, *,
             "validation_unsolved": float(best.unsolved),
             "decisions_at_best": float(best.decisions),
         },
-        commit=source_commit(),
+        commit=commit,
         scip_version=".".join(str(part) for part in scip_version()),
         raises_bound=raises_bound,
         mixes_pseudocosts=recipe.mixes_pseudocosts,

@@ -38,7 +38,8 @@ class ValueLoss:
     loss: Tensor
     """Scalar."""
     errors: list[float]
-    """Absolute error of each drawn unit, mean over its decisions; log2 of nodes, but for ``squared``."""
+    """Absolute error of each drawn unit, mean over its decisions; log2 of nodes or of levels (``importance = "gap"``), but
+    for ``squared``."""
     bias: float
     """Mean of prediction - target, in the same unit."""
     entropy: float

@@ -1,4 +1,7 @@
-"""What a value of a decision costs, against its target. Values and targets are in log2 of nodes, but for ``squared``."""
+"""What a value of a decision costs, against its target.
+
+Values and targets are in log2 of nodes, or of levels with ``importance = "gap"``, but for ``squared``.
+"""
 
 from __future__ import annotations
 

@@ -23,8 +23,13 @@ __all__ = ["report"]
 @click.option("--format", "form", type=click.Choice(("markdown", "latex", "html")), help="By default by the name of --out, else markdown.")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write to this file instead of standard output.")
 @click.option("--figures", type=click.Path(path_type=Path, file_okay=False), help="Folder for a Markdown or LaTeX report's figures.")
+@click.option(
+    "--trainings", is_flag=True, help="Seeds are those of trainings: intervals draw trainings anew too, of each policy on its own; no test."
+)
 @click.option("--json", "numbers", is_flag=True, help="Print the numbers as one JSON object instead.")
-def report(file: Path, baseline: str | None, form: Format | None, out: Path | None, figures: Path | None, numbers: bool) -> None:
+def report(
+    file: Path, baseline: str | None, form: Format | None, out: Path | None, figures: Path | None, trainings: bool, numbers: bool
+) -> None:
     """Report on FILE, the Parquet file of `revibranch evaluate`, finished or still running.
 
     HTML is one page that holds its figures. Markdown and LaTeX show figures if a folder for them is named.
@@ -36,9 +41,9 @@ def report(file: Path, baseline: str | None, form: Format | None, out: Path | No
     with wrong_input():
         rows = read_rows(file)
         if numbers:
-            text = json.dumps(as_json(rows, baseline=baseline), indent=2, allow_nan=False) + "\n"
+            text = json.dumps(as_json(rows, baseline=baseline, trainings=trainings), indent=2, allow_nan=False) + "\n"
         else:
-            made = build_report(rows, baseline=baseline, illustrated=form == "html" or figures is not None)
+            made = build_report(rows, baseline=baseline, illustrated=form == "html" or figures is not None, trainings=trainings)
             paths = {}
             if figures is not None:
                 base = out.parent if out is not None else Path()

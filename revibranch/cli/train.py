@@ -69,7 +69,7 @@ def _extras() -> Iterator[None]:
     show_default=True,
     help="Where gradient steps run; auto takes a GPU, if there is one.",
 )
-@workers_option("Processes that collect samples or roll out episodes; 0 does it in this one.", least=0)
+@workers_option("Processes that collect samples or roll out episodes; 0, with a RECIPE, does it in this one.", least=0)
 @click.pass_context
 def train(
     context: click.Context,
@@ -99,6 +99,8 @@ def train(
         assert instances is not None
         if overrides or samples is not None or isinstance(workers, str):
             raise click.UsageError("--set, --samples and Ray are for a RECIPE, not for --instances")
+        if workers == 0:
+            raise click.UsageError("--instances needs at least one process: --workers 1")
         _tailor(context, instances, budget or _BUDGET, settings or "default", out or Path("runs/own"), resume, device, workers)
         return
     if budget is not None or settings is not None:
@@ -159,7 +161,7 @@ def _tailor(
         from ..instances.files import InstanceError, resolve
     with wrong_input(TrainingError, InstanceError, StoreError, CheckpointError, OSError), Display() as display:
         try:
-            verdict = tailor(resolve(spec), out, seconds, display, settings=settings, workers=max(1, workers), device=device, resume=resume)
+            verdict = tailor(resolve(spec), out, seconds, display, settings=settings, workers=workers, device=device, resume=resume)
         except Interrupted as stop:
             display.say(f"{stop}; --resume goes on")
             context.exit(128 + stop.number)

@@ -36,7 +36,7 @@ ODD = [
     run_row("flat", 0, OTHER, nodes=1),
     timeout_row("c", 0, BASE, family="auction", nodes=5000),
     run_row("c", 0, OTHER, family="auction"),
-    error_row("d<&>", 0, BASE, cause="killed | by a_b & <script>"),
+    error_row("d<&>", 0, BASE, cause="killed |\nby a_b & <script>"),
     run_row("d<&>", 0, OTHER),
     run_row("e", 0, OTHER),
 ]

@@ -32,12 +32,12 @@ def test_every_policy_that_ships_names_a_commit_and_a_recipe(name: str, tmp_path
 def test_what_was_done_is_not_done_again(tmp_path: Path) -> None:
     description = Description(family=None, commit=COMMIT)
     first = commands("mine", description, tmp_path, tmp_path / "mine")
-    assert first[0][:2] == ("git", "clone")
+    assert [command[:2] for command in first[:3]] == [("rm", "-rf"), ("git", "clone"), ("mv", tmp_path / "mine" / "source.part")]
     (tmp_path / "mine" / "source").mkdir(parents=True)
     (tmp_path / "mine" / "run").mkdir()
     (tmp_path / "mine" / "run" / "state.safetensors").touch()
     again = commands("mine", description, tmp_path, tmp_path / "mine")
-    assert again == [*first[1:-1], [*first[-1], "--resume"]]
+    assert again == [*first[3:-1], [*first[-1], "--resume"]]
 
 
 def test_changes_of_a_recipe_are_made_again(tmp_path: Path) -> None:
@@ -49,7 +49,7 @@ def test_changes_of_a_recipe_are_made_again(tmp_path: Path) -> None:
     assert train[-4:] == ["--set", "rollout.decisions=20", "--set", "seed=3"]
 
 
-@pytest.mark.parametrize("commit", [None, f"{COMMIT}+changes"])
+@pytest.mark.parametrize("commit", [None, f"{COMMIT}+changes", f"{COMMIT},{COMMIT}"])
 def test_code_that_nobody_knows_is_refused(commit: str | None, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="mine cannot be trained again"):
         commands("mine", Description(family=None, commit=commit), tmp_path, tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,8 @@ from revibranch.benchmarks.run import run
 from revibranch.benchmarks.shortlist import Pseudocosts, main
 from revibranch.benchmarks.statistics import METRICS
 from revibranch.benchmarks.store import read_rows
+from revibranch.gnn.plugin import equip
+from revibranch.gnn.policy import load_policy
 from revibranch.gnn.pretrained import pretrained_path
 from revibranch.instances import families
 
@@ -38,6 +41,15 @@ def test_all_rules_solve_the_same_instances_and_agree(tmp_path: Path) -> None:
     ratio = compare(rows, "auction, best 3", "auction", METRICS["nodes"]).ratio
     assert ratio is not None
     assert f"| auction-40x150, 3, 60 s | auction | 3 | {ratio:.2f} \\[" in output
+
+
+def test_policies_are_measured_as_they_are_attached(tmp_path: Path) -> None:
+    rows, _ = measured(tmp_path / "rows.parquet", "0", "--policy", "general")
+    assert all("pseudocosts_overruled" in json.loads(row.report or "{}") for row in rows if row.policy.startswith("general"))
+    (alone,) = (row for row in rows if row.policy == "general")
+    policy = equip(load_policy("general", device="cpu"), guard=False)
+    row = run(families.get("auction").generate("40x150", 0).to_model, policy, settings="clean")
+    assert (row.nodes, row.lp_iterations, row.report) == (alone.nodes, alone.lp_iterations, alone.report)
 
 
 def test_what_a_file_holds_is_not_run_again(tmp_path: Path) -> None:

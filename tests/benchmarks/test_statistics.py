@@ -144,6 +144,20 @@ def test_the_bootstrap_draws_instances_with_all_their_pairs():
     assert result.pairs == 40
 
 
+def test_trainings_are_drawn_of_each_policy_on_its_own():
+    """One training of the policy halves all costs, the other doubles them: the same on all instances, so only trainings vary."""
+    rows = [run_row(instance, seed, "a", nodes=nodes) for instance in "vwxyz" for seed, nodes in ((0, 90), (1, 390))]
+    rows += [run_row(instance, seed, "b", nodes=190) for instance in "vwxyz" for seed in (0, 1)]
+    of_instances = compare(rows, "a", "b", METRICS["nodes"])
+    of_trainings = compare(rows, "a", "b", METRICS["nodes"], trainings=True)
+    assert of_instances.ratio == of_trainings.ratio == pytest.approx(1.0)
+    assert (of_instances.low, of_instances.high) == pytest.approx((1.0, 1.0))
+    assert (of_trainings.low, of_trainings.high) == pytest.approx((90 / 190, 390 / 190))  # a quarter of the draws is twice the same
+    assert of_trainings.p_value is None
+    lone = compare([row for row in rows if row.seed == 0], "a", "b", METRICS["nodes"], trainings=True)
+    assert (lone.ratio, lone.low, lone.high) == (pytest.approx(90 / 190), None, None)
+
+
 def test_the_bootstrap_is_the_same_each_time():
     random = np.random.default_rng(1)
     rows = [run_row(str(i), 0, policy, nodes=int(random.integers(2, 1000))) for i in range(30) for policy in ("p", "q")]

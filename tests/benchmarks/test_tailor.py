@@ -145,6 +145,11 @@ def test_from_a_folder_to_a_verdict(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert main([*command, "--resume"]) == 2
     assert "run with other" in capsys.readouterr().err
     (folder / "b0.lp").rename(folder / "a0.lp")
+    original = (folder / "a0.lp").read_bytes()
+    families.get("auction").generate("30x120", 99).to_model().writeProblem(str(folder / "a0.lp"), verbose=False)
+    assert main([*command, "--resume"]) == 2
+    assert "run with other contents" in capsys.readouterr().err
+    (folder / "a0.lp").write_bytes(original)
     command[command.index("6s")] = "7s"
     assert main([*command, "--resume"]) == 2
     assert "run with other seconds" in capsys.readouterr().err
@@ -157,6 +162,7 @@ def test_from_a_folder_to_a_verdict(tmp_path: Path, capsys: pytest.CaptureFixtur
         (("recipe.toml", "--instances", "x"), "either a RECIPE or --instances"),
         (("recipe.toml", "--budget", "60m"), "--budget and --settings are for --instances"),
         (("--instances", "x", "--set", "seed=1"), "are for a RECIPE"),
+        (("--instances", "x", "--workers", "0"), "at least one process"),
         (("--instances", "x", "--budget", "soon"), "'soon' is no time"),
         (("--instances", "x", "--budget", "0m"), "is no time"),
         (("--instances", "auction:30x120:0-9"), "trained on files"),

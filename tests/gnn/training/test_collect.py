@@ -214,6 +214,19 @@ def test_episodes_of_files_are_known_by_their_place_among_them(tmp_path: Path) -
         collect(of([paths[0], paths[1]]), tmp_path / "samples", "training", workers=0)
 
 
+def test_samples_of_a_file_that_was_changed_are_not_taken(tmp_path: Path) -> None:
+    paths = files(tmp_path / "data", 2)
+    content = {"training_files": (paths[0],), "validation_files": (paths[1],)}
+    recipe = Recipe.model_validate({**small(training=1).model_dump(exclude={"instances"}), "instances": content})
+    reports: list[SolveReport] = []
+    for _ in range(2):
+        collect(recipe, tmp_path / "samples", "training", workers=0, on_report=reports.append)
+    assert [report.reused for report in reports] == [False, True]
+    get(FAMILY).generate(SIZE, 77).to_model().writeProblem(paths[0], verbose=False)
+    with pytest.raises(TrainingError, match="other settings or instances"):
+        collect(recipe, tmp_path / "samples", "training", workers=0)
+
+
 def test_what_is_refused_leaves_the_recipe_of_the_run(tmp_path: Path) -> None:
     out, budget = tmp_path / "run", Budget(validation=0.1, training=0.1, learning=3600.0)
     recipe, other = small(), small(probability=0.4)

@@ -16,15 +16,17 @@ import torch
 from revibranch.gnn.checkpoint import load_checkpoint, save_checkpoint
 from revibranch.gnn.description import Description
 from revibranch.gnn.network import BranchingNetwork
-from revibranch.gnn.training import reinforcement
+from revibranch.gnn.training import provenance, reinforcement
 from revibranch.gnn.training.errors import TrainingError
 from revibranch.gnn.training.interruption import Interrupted
 from revibranch.gnn.training.recipe import ReinforcementRecipe, load_recipe
 from revibranch.gnn.training.reinforcement import Reinforcement
+from revibranch.gnn.training.reports import RoundReport
 from revibranch.gnn.training.rollout import RolloutResult, RolloutTask, Weights, roll_out
 from revibranch.gnn.training.state import StateError, load_state, save_state
 from revibranch.gnn.training.tasks import Outcome, SerialTasks
 from revibranch.gnn.training.train_reinforcement import ReinforcementObserver, train_reinforcement
+from revibranch.instances.families import get
 
 from .trainings import LEARNERS, TEXT, recipe, run
 
@@ -153,6 +155,64 @@ def test_a_state_of_another_recipe_is_refused(tmp_path: Path) -> None:
     started = run(recipe(tmp_path, "revibranch", "start=somewhere"), tmp_path / "run")
     with pytest.raises(StateError, match="another recipe, start differs; "):
         started.run(resume=True)
+
+
+def test_a_state_of_other_files_of_the_same_names_is_refused(tmp_path: Path) -> None:
+    def write(name: str, seed: int) -> None:
+        get("auction").generate("30x120", seed).to_model().writeProblem(str(tmp_path / name), verbose=False)
+
+    for seed, name in enumerate(("a.lp", "b.lp")):
+        write(name, seed)
+    content = {"training_files": (str(tmp_path / "a.lp"),), "validation_files": (str(tmp_path / "b.lp"),)}
+    plain = recipe(tmp_path, "revibranch", "rollout.decisions=20", "validation.instances=1").model_dump(exclude={"instances"})
+    settings = ReinforcementRecipe.model_validate({**plain, "instances": content})
+    run(settings, tmp_path / "run").run()
+    run(settings, tmp_path / "run").run(resume=True)
+    write("b.lp", 7)
+    with pytest.raises(StateError, match="was trained on other instances"):
+        run(settings, tmp_path / "run").run(resume=True)
+
+
+def test_time_that_a_validation_used_up_ends_the_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+
+    def validated(report: Any) -> None:
+        now[0] += 60.0
+
+    monkeypatch.setattr(reinforcement, "monotonic", lambda: now[0])
+    settings = recipe(tmp_path, "revibranch", "rollout.decisions=1000000", "validation.every=1")
+    rounds: list[Any] = []
+    training = run(settings, tmp_path / "run", seconds=60.0, on_round=rounds.append, on_validation=validated)
+    training.run()
+    assert training.state.finished
+    assert len(rounds) == len(training.state.validations) == 1
+
+
+def test_a_checkpoint_names_the_code_that_trained_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    commits: list[str | None] = ["a"]
+    monkeypatch.setattr(provenance, "source_commit", lambda: commits[-1])
+
+    class CommitsMeanwhile(Silent):
+        def round_ended(self, report: RoundReport) -> None:
+            commits.append("b")
+
+    class Interrupts(CommitsMeanwhile):
+        def round_ended(self, report: RoundReport) -> None:
+            super().round_ended(report)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def trained(folder: str, observer: ReinforcementObserver, *, resume: bool = False) -> str | None:
+        return train_reinforcement(recipe(tmp_path), "", tmp_path / folder, observer, workers=0, resume=resume).description.commit
+
+    assert trained("whole", CommitsMeanwhile()) == "a"
+    commits[:] = ["a"]
+    with pytest.raises(Interrupted):
+        trained("parts", Interrupts())
+    assert trained("parts", Silent(), resume=True) == "a,b"
+    commits.append("c")  # nothing is left to train
+    assert trained("parts", Silent(), resume=True) == "a,b"
+    commits.append(None)  # no checkout
+    assert trained("unknown", Silent()) is None
 
 
 def test_a_damaged_episode_of_the_replay_is_one_clear_error(tmp_path: Path) -> None:
