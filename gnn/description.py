@@ -52,7 +52,7 @@ class Description(BaseModel):
     scores: dict[str, FiniteFloat] = {}
     """What was measured after training, by name."""
     commit: str | None = None
-    """Commit of the code that trained it."""
+    """Commit of the code that trained it; of a training that other code went on with all of them, in their order, with commas between."""
     scip_version: str | None = None
     """SCIP's version on the training machine."""
     raises_bound: bool = True
