@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from pyscipopt import SCIP_EVENTTYPE, SCIP_PRESOLTIMING, SCIP_RESULT, Eventhdlr, Model, Presol
+from pyscipopt import SCIP_PRESOLTIMING, SCIP_RESULT, Model, Presol
 
 from revibranch.branching.path import PathMemory
 from revibranch.branching.policy import PathStep, Policy, best_candidate
@@ -324,10 +324,17 @@ def test_restart_clears_what_was_remembered() -> None:
 
 def test_a_solve_that_restarts_keeps_its_policy_while_another_model_is_solved() -> None:
     begun: list[str] = []
+    runs: set[int] = set()
 
     class Shared(MostFractional):
         def begin(self, model: Model) -> None:
             begun.append(model.getProbName())
+
+        def score(self, state: BranchState, path: Sequence[PathStep]) -> NDArray[np.floating]:
+            runs.add(state.node.run)
+            if begun == ["first"] and state.node.run == 1 and state.node.n_nodes == 6:
+                restarting().restartSolve()  # type: ignore[union-attr]
+            return super().score(state, path)
 
     class SolvesAnother(Presol):
         """As another thread would, while the restart is being presolved."""
@@ -338,25 +345,22 @@ def test_a_solve_that_restarts_keeps_its_policy_while_another_model_is_solved() 
                 optimize(second)
             return {"result": SCIP_RESULT.DIDNOTFIND}
 
-    class Restarts(Eventhdlr):
-        def eventinit(self) -> None:
-            self.model.catchEvent(SCIP_EVENTTYPE.NODEBRANCHED, self)
-
-        def eventexec(self, event: Any) -> None:
-            if self.model.getNRuns() == 1 and self.model.getNTotalNodes() == 6:
-                self.model.restartSolve()
-
     policy, first, second = Shared(), tree(5), tree(4)
+    restarting = weakref.ref(first)
     for model, name in ((first, "first"), (second, "second")):
         model.setProbName(name)
     first.setParams({"presolving/maxrestarts": -1, "presolving/maxrounds": -1})
     brancher = attach(first, policy, strict=True)
-    first.includePresol(SolvesAnother(), "another", "", 0, -1, SCIP_PRESOLTIMING.FAST)
-    first.includeEventhdlr(Restarts(), "restarts", "")
+    presolver = SolvesAnother()
+    first.includePresol(presolver, "another", "", 0, -1, SCIP_PRESOLTIMING.FAST)
+    presolver.model = None
     optimize(first)
-    assert first.getNRuns() == 2
+    assert runs == {1, 2}
     assert brancher.statistics.decisions > 6
     assert begun == ["first", "second"]
+    del first
+    gc.collect()
+    assert restarting() is None
 
 
 def test_best_candidate_takes_the_first_of_equals_and_skips_what_is_not_finite() -> None:
