@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from ..instances.files import file_digest
+from ..instances.files import file_sha256
 from .policies import AUTO, RULE_PREFIX, split_policy
 
 __all__ = ["LENGTH", "file_checksum", "policy_checksum"]
@@ -16,7 +16,7 @@ LENGTH = 16
 
 def file_checksum(path: str | Path | None) -> str | None:
     """Checksum of a file's content, as it is now; None without a file, or where it cannot be read: who uses it will say why."""
-    return None if path is None else _short(file_digest(path))
+    return None if path is None else _short(_digest(path))
 
 
 def policy_checksum(policy: str) -> str | None:
@@ -34,11 +34,18 @@ def policy_checksum(policy: str) -> str | None:
         return file_checksum(pretrained_path(name) if name in shipped else name)
     together = hashlib.sha256()
     for each in shipped:
-        digest = file_digest(pretrained_path(each))
+        digest = _digest(pretrained_path(each))
         if digest is None:
             return None
         together.update(f"{each} {digest}\n".encode())
     return _short(together.hexdigest())
+
+
+def _digest(path: str | Path) -> str | None:
+    try:
+        return file_sha256(path)
+    except OSError:
+        return None
 
 
 def _short(digest: str | None) -> str | None:

@@ -242,10 +242,10 @@ def _keep_to(path: Path, parts: Parts, seconds: float, settings: str, workers: i
         write_atomically(path, (json.dumps({**plan, "workers": workers}, indent=1) + "\n").encode())
         return workers
     try:
-        before = json.loads(path.read_text(encoding="utf-8"))
         # Older plans lack the files' contents and the number of workers.
-        changed = [name for name, value in plan.items() if (before.get(name, value) if name == "contents" else before[name]) != value]
-        planned = int(before.get("workers", workers))
+        before = {"contents": plan["contents"], "workers": workers, **json.loads(path.read_text(encoding="utf-8"))}
+        changed = [name for name, value in plan.items() if before[name] != value]
+        planned = int(before["workers"])
     except (ValueError, LookupError, TypeError) as error:
         raise TrainingError(f"{path} is damaged: {error}") from error
     if changed:

@@ -1,6 +1,6 @@
 # Textually included by _scip.pyx: an event handler in C that takes the search tree down. It needs no Python while SCIP
-# runs, so a solve without the global interpreter lock stays without it. Another thread may ask for the tree meanwhile: whoever
-# reads or writes the log holds its own lock, under which no Python runs.
+# runs, so a solve without the global interpreter lock stays without it. Another thread may ask for the tree meanwhile: who
+# touches what it reads holds the log's own lock, under which no Python runs.
 
 cdef enum:
     # As in branching/tree.py, which checks it.
@@ -29,7 +29,7 @@ cdef struct _Node:
 cdef struct _Log:
     # Two hold it: the Python object and SCIP's event handler. Either may go first, both under Python's lock.
     int holders
-    PyThread_type_lock lock  # of all that follows, but for the event types
+    PyThread_type_lock lock  # of nodes, n_nodes and failed; the rest is the solving thread's alone
     int run
     unsigned long long focused, feasible, infeasible, branched, deleted  # event types; they differ between SCIP's versions
     bint in_run, catching

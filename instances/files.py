@@ -21,7 +21,7 @@ from .reading import SUFFIXES, ReadingError, instance_name, is_instance_name, re
 if TYPE_CHECKING:
     from pyscipopt import Model
 
-__all__ = ["InstanceError", "InstanceSource", "ParameterValue", "file_digest", "load_file", "parse_seeds", "resolve", "resolve_all"]
+__all__ = ["InstanceError", "InstanceSource", "ParameterValue", "file_sha256", "load_file", "parse_seeds", "resolve", "resolve_all"]
 
 _FORMATS = ", ".join(SUFFIXES)
 _FAMILY_SPEC = re.compile(r"(?P<family>[A-Za-z][\w-]*):(?P<size>[^:]*):(?P<seeds>[^:]*)(?::(?P<parameters>[^:]*))?")
@@ -73,7 +73,11 @@ class InstanceSource:
         """
         if self.path is None:
             return f"version {families.get(self.family).version}"
-        return file_digest(self.path) or "unreadable"
+        try:
+            status = os.stat(self.path)
+            return _sha256_of(self.path, status.st_mtime_ns, status.st_size)
+        except OSError:
+            return "unreadable"
 
     def load(self) -> Model:
         """Build or read a silent model.
@@ -89,19 +93,19 @@ class InstanceSource:
         return family.generate(Size(self.size), self.seed, family.parameters(**dict(self.parameters))).to_model()
 
 
-def file_digest(path: str | Path) -> str | None:
-    """SHA-256 of a file's content, as it is now, in hexadecimal digits; None where it cannot be read."""
-    try:
-        status = os.stat(path)
-        return _digest(os.fspath(path), status.st_mtime_ns, status.st_size)
-    except OSError:
-        return None
+def file_sha256(path: str | Path) -> str:
+    """SHA-256 of a file's content, as it is now, in hexadecimal digits.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @lru_cache(maxsize=4096)
-def _digest(path: str, changed: int, size: int) -> str:  # noqa: ARG001  # a file that was changed is another one
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _sha256_of(path: str, changed: int, size: int) -> str:  # noqa: ARG001  # a training asks for each file at every turn
+    return file_sha256(path)
 
 
 def load_file(path: str | Path, sha256: str | None = None) -> Model:
@@ -116,7 +120,7 @@ def load_file(path: str | Path, sha256: str | None = None) -> Model:
     """
     path = Path(path)
     try:
-        if sha256 is not None and hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
+        if sha256 is not None and file_sha256(path) != sha256:
             raise InstanceError(f"{path} is not the file its manifest describes (checksum differs); generate it again")
         return read_model(path)
     except OSError as error:

@@ -21,6 +21,7 @@ from ..branching.files import locked, write_atomically
 from ..branching.processes import deaf_to, one_thread
 from . import families
 from .family import Parameters, Size
+from .files import file_sha256
 from .manifest import MANIFEST_NAME, InstanceError, Manifest, ManifestEntry
 from .mps import mps_text
 
@@ -166,7 +167,7 @@ def _brief(value: Any) -> str:
 
 
 def _is_good(path: Path, entry: ManifestEntry) -> bool:
-    return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == entry.sha256
+    return path.is_file() and file_sha256(path) == entry.sha256
 
 
 def _write_all(wanted: InstanceSet, seeds: Sequence[int], folder: Path, workers: int, finished: Callable[[ManifestEntry], None]) -> None:

@@ -14,11 +14,12 @@ _NAME = "commits.txt"
 _UNKNOWN = "unknown"
 
 
-def note_commit(folder: Path, *, resume: bool, finished: bool) -> str | None:
-    """Write down in the folder of a run which code trains from here on; called before it does, for commits are made meanwhile.
+def note_commit(folder: Path, commit: str | None, *, resume: bool, finished: bool) -> str | None:
+    """Write down in the folder of a run which code is at work from here on.
 
     Args:
         folder: of the run.
+        commit: ``source_commit()`` when this process began to work: commits are made meanwhile.
         resume: whether an earlier run goes on, which other code may have begun.
         finished: whether that run has nothing left to train.
 
@@ -27,7 +28,7 @@ def note_commit(folder: Path, *, resume: bool, finished: bool) -> str | None:
     """
     path = folder / _NAME
     commits = path.read_text(encoding="utf-8").split() if resume and path.exists() else []
-    now = source_commit() or _UNKNOWN
+    now = commit or _UNKNOWN
     if not finished and commits[-1:] != [now]:
         commits.append(now)
         write_atomically(path, ("\n".join(commits) + "\n").encode())

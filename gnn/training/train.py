@@ -17,7 +17,7 @@ from .collect import Purpose, SolveReport, collect
 from .devices import torch_device
 from .errors import TrainingError
 from .imitation import EpochReport, Imitation, require_run_of
-from .provenance import note_commit
+from .provenance import note_commit, source_commit
 from .recipe import Recipe
 from .run_folder import RECIPE_NAME, STATE_NAME, alone_in, holds_run, take_folder
 
@@ -103,8 +103,10 @@ def train(
         resumes = resume and state.exists()
         if resumes:
             require_run_of(recipe, state)
+        code = source_commit()
         if not resume:  # otherwise later: what is refused must change nothing
             write_atomically(out / RECIPE_NAME, text.encode())
+            commit = note_commit(out, code, resume=False, finished=False)
 
         sets: dict[Purpose, SampleSet] = {}
         listing = out / "samples.json"
@@ -130,6 +132,7 @@ def train(
         write_atomically(listing, (json.dumps(listed, indent=1) + "\n").encode())
         if resume:
             write_atomically(out / RECIPE_NAME, text.encode())
+            commit = note_commit(out, code, resume=True, finished=checkpoint.exists())
 
         def ended(report: EpochReport) -> None:
             content = json.dumps([asdict(epoch) for epoch in learner.reports], indent=1)
@@ -147,7 +150,6 @@ def train(
             on_epoch=ended,
             on_step=observer.stepped,
         )
-        commit = note_commit(out, resume=resumes, finished=checkpoint.exists())
         network = learner.run(resume=resumes)
         description = _describe(recipe, text, sets, learner.best, commit)
         save_checkpoint(checkpoint, network, description)

@@ -17,7 +17,7 @@ from ..devices import Device
 from ..pretrained import pretrained_names, pretrained_path
 from .devices import torch_device
 from .pools import open_tasks
-from .provenance import note_commit
+from .provenance import note_commit, source_commit
 from .reinforcement import Reinforcement
 from .reinforcement_recipe import ReinforcementRecipe
 from .reinforcement_state import require_run_of
@@ -95,7 +95,7 @@ def train_reinforcement(
         if resumes:
             require_run_of(recipe, start, out)
         write_atomically(out / RECIPE_NAME, text.encode())
-        commit = note_commit(out, resume=resumes, finished=checkpoint.exists())
+        commit = note_commit(out, source_commit(), resume=resumes, finished=checkpoint.exists())
         pool = open_tasks(roll_out, workers, timeout=10 * recipe.rollout.time_limit + 60)
         log = _Log(out)
 

@@ -16,7 +16,7 @@ import torch
 from revibranch.gnn.checkpoint import load_checkpoint, save_checkpoint
 from revibranch.gnn.description import Description
 from revibranch.gnn.network import BranchingNetwork
-from revibranch.gnn.training import provenance, reinforcement
+from revibranch.gnn.training import reinforcement
 from revibranch.gnn.training.errors import TrainingError
 from revibranch.gnn.training.interruption import Interrupted
 from revibranch.gnn.training.recipe import ReinforcementRecipe, load_recipe
@@ -190,7 +190,7 @@ def test_time_that_a_validation_used_up_ends_the_training(tmp_path: Path, monkey
 
 def test_a_checkpoint_names_the_code_that_trained_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     commits: list[str | None] = ["a"]
-    monkeypatch.setattr(provenance, "source_commit", lambda: commits[-1])
+    monkeypatch.setattr("revibranch.gnn.training.train_reinforcement.source_commit", lambda: commits[-1])
 
     class CommitsMeanwhile(Silent):
         def round_ended(self, report: RoundReport) -> None:
