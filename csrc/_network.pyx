@@ -12,6 +12,15 @@ cnp.import_array()
 include "facts.pxi"
 
 
+cdef extern from "halfconv.h" nogil:
+    ctypedef struct revi_graph:
+        int64_t n_targets
+        int64_t n_sources
+        const int64_t* offsets
+        const int32_t* sources
+        int width
+    const char* revi_graph_problem(const revi_graph*, int64_t)
+
 cdef extern from "network.h" nogil:
     ctypedef struct revi_layer:
         int n_in "in"
@@ -81,6 +90,32 @@ cdef extern from "network.h" nogil:
         const revi_network*, int64_t, const float*, const int32_t*, int64_t, const float*, float*, float*)
     void revi_network_steps(
         const revi_network*, int64_t, const float*, int64_t, const float*, const float*, float*, float*)
+
+
+cdef int64_t candidate_edges(const revi_state* state) except -1:
+    """Edges of all candidates together, once they are known to be variables of the graph."""
+    cdef int64_t i, edges = 0
+    cdef int32_t variable
+    if state.n_candidates > state.n_variables:
+        raise ValueError(f"{state.n_candidates} candidates among {state.n_variables} variables")
+    for i in range(state.n_candidates):
+        variable = state.candidates[i]
+        if not 0 <= variable < state.n_variables:
+            raise ValueError(f"candidate {variable} is none of the {state.n_variables} variables")
+        edges += state.variable_offsets[variable + 1] - state.variable_offsets[variable]
+    return edges
+
+
+cdef int check_edges(
+    int64_t n_targets, int64_t n_sources, const int64_t* offsets, const int32_t* sources, int width, int64_t n_edges) except -1:
+    cdef revi_graph graph
+    cdef const char* problem
+    graph.n_targets, graph.n_sources, graph.offsets, graph.sources, graph.width = n_targets, n_sources, offsets, sources, width
+    with nogil:
+        problem = revi_graph_problem(&graph, n_edges)
+    if problem != NULL:
+        raise ValueError(f"the state's edges: {problem.decode()}")
+    return 0
 
 
 cdef object _grown(object array, Py_ssize_t needed):
@@ -243,7 +278,7 @@ cdef class NativeNetwork:
             (k,) float32.
 
         Raises:
-            ValueError: the state lacks columns that this network reads.
+            ValueError: the state lacks columns that this network reads, or its indices do not fit its arrays.
         """
         cdef revi_network* network = &self.network
         cdef revi_state view
@@ -252,17 +287,17 @@ cdef class NativeNetwork:
         cdef float* scratch
         cdef float* embeddings
         cdef float* scores
-        cdef int64_t n, k
+        cdef int64_t n, k, edges
         if n_steps and memory.shape[1] != network.width:
             raise ValueError(f"steps have width {memory.shape[1]}, the network has {network.width}")
         self.look_at(state, &view)
-        n, k = view.n_variables, view.n_candidates
+        n, k, edges = view.n_variables, view.n_candidates, candidate_edges(&view)
         self.scratch = _grown(self.scratch, revi_network_scratch(network, n, view.n_rows, n_steps))
         self.embeddings = _grown(self.embeddings, n * network.width)
         self.candidate_offsets = _grown(self.candidate_offsets, k + 1)
         if not everything:
-            self.candidate_sources = _grown(self.candidate_sources, view.variable_offsets[n])
-            self.candidate_values = _grown(self.candidate_values, view.variable_offsets[n])
+            self.candidate_sources = _grown(self.candidate_sources, edges)
+            self.candidate_values = _grown(self.candidate_values, edges)
         scratch = <float*> self.scratch.data
         embeddings = <float*> self.embeddings.data
         result = np.empty(k, np.float32)
@@ -307,7 +342,7 @@ cdef class NativeNetwork:
         return result
 
     cdef int look_at(self, state, revi_state* view) except -1:
-        # Other dtypes and strides are refused here (ValueError); what the indices point to is the state's promise.
+        # Other dtypes and strides are refused here (ValueError).
         cdef const float[:, ::1] variables = state.variable_features
         cdef const float[:, ::1] rows = state.row_features
         cdef const int64_t[::1] row_offsets = state.row_offsets
@@ -339,12 +374,21 @@ cdef class NativeNetwork:
         view.variable_offsets = &variable_offsets[0]
         view.edge_rows = &edge_rows[0]
         view.candidates = &candidates[0]
-        # Edge values in variable order belong to the structure: gathered once. Its arrays are kept alive with it, so
-        # that an equal address means the very same memory, and the number tells whether it was written anew.
-        structure = (state.structure_id, <size_t> &edge_values[0], n_edges)
+        # What belongs to the structure is looked at once: where its edges lead, and their values in variable order. Its arrays
+        # are kept alive with it, so that an equal address means the very same memory, and the number tells whether it was
+        # written anew.
+        structure = (
+            state.structure_id, n_edges, view.n_variables, view.n_rows, <size_t> &edge_values[0],
+            <size_t> view.row_offsets, <size_t> view.edge_variables, <size_t> view.variable_offsets, <size_t> view.edge_rows,
+        )
         if self.structure is None or self.structure[0] != structure:
+            check_edges(view.n_rows, view.n_variables, view.row_offsets, view.edge_variables, self.network.width, n_edges)
+            check_edges(view.n_variables, view.n_rows, view.variable_offsets, view.edge_rows, self.network.width, n_edges)
+            self.structure = None  # until the values are there
             self.edge_values = _grown(self.edge_values, n_edges)
             np.take(state.edge_values, state.edge_order, out=self.edge_values[:n_edges])
-            self.structure = (structure, state.edge_values)
+            self.structure = (
+                structure, state.edge_values, state.row_offsets, state.edge_variables, state.variable_offsets, state.edge_rows,
+            )
         view.variable_edge_values = <float*> self.edge_values.data
         return 0

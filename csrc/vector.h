@@ -15,11 +15,12 @@
 #include <string.h>
 
 /* Functions marked REVI_DISPATCH are plain loops that the compiler puts on vectors by itself: compiled several times on
- * x86-64 and chosen at load time (GNU ifunc). Its resolvers run before the sanitizers' run-time is up, hence no clones in
+ * x86-64 and chosen at load time (GNU ifunc). GCC knows these levels from 12 on; Clang's resolvers were seen to choose the
+ * default whatever the processor (Clang 14). The resolvers run before the sanitizers' run-time is up, hence no clones in
  * such builds. */
-#if defined(__x86_64__) && defined(__gnu_linux__) && defined(__has_attribute) && !defined(__SANITIZE_ADDRESS__) && \
-    !defined(REVI_NO_DISPATCH)
-#if __has_attribute(target_clones)
+#if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__) && \
+    !defined(__SANITIZE_ADDRESS__)
+#if __GNUC__ >= 12
 #define REVI_DISPATCH __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #endif
 #endif

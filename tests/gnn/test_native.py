@@ -205,6 +205,44 @@ def test_a_state_of_another_layout_is_refused_not_misread(name: str, change: Cal
         policy.score(replace(state, **{name: change(getattr(state, name))}), ())
 
 
+@pytest.mark.parametrize("history", [0, 4])
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("candidates", lambda array: np.full_like(array, 2**30), "candidate 1073741824 is none"),
+        ("candidates", lambda array: np.full_like(array, -1), "candidate -1 is none"),
+        ("candidates", lambda array: np.zeros(10_000, array.dtype), "10000 candidates among"),
+        ("edge_variables", lambda array: np.full_like(array, 2**30), "does not exist"),
+        ("edge_variables", lambda array: np.full_like(array, -1), "does not exist"),
+        ("edge_rows", lambda array: np.full_like(array, 2**30), "does not exist"),
+        ("row_offsets", lambda array: np.concatenate([array[:1], array[:-2][::-1], array[-1:]]), "never fall"),
+        ("variable_offsets", lambda array: np.concatenate([array[:1] + 1, array[1:]]), "never fall"),
+    ],
+)
+def test_indices_that_point_nowhere_are_refused_not_followed(
+    name: str, change: Callable[[Any], Any], message: str, history: int
+) -> None:
+    state = golden_states()[0]
+    policy, _ = pair(random_network(NetworkConfig(history_length=history), 3, [state]))
+    expected = policy.score(state, ())
+    with pytest.raises(ValueError, match=message):
+        policy.score(replace(state, **{name: change(getattr(state, name))}), ())
+    np.testing.assert_array_equal(policy.score(state, ()), expected)
+
+
+@pytest.mark.parametrize("history", [0, 4])
+def test_a_candidate_may_come_more_than_once(history: int) -> None:
+    # All of them that with most edges: more edges than the candidates of a graph have where each comes once.
+    state = golden_states()[0]
+    native, _ = pair(random_network(NetworkConfig(history_length=history), 3, [state]))
+    degrees = np.diff(state.variable_offsets)
+    dearest = int(degrees.argmax())
+    assert degrees[dearest] * state.n_variables > state.n_edges
+    once = native.score(replace(state, candidates=np.array([dearest], np.int32)), ())
+    often = native.score(replace(state, candidates=np.full(state.n_variables, dearest, np.int32)), ())
+    np.testing.assert_allclose(often, np.repeat(once, state.n_variables), rtol=1e-6)
+
+
 @pytest.mark.parametrize(
     "memory",
     [
