@@ -21,14 +21,16 @@ from .statistics import BrancherStatistics, NodesOnce
 if TYPE_CHECKING:
     from pyscipopt import Model
 
-    from .state import BranchState
-
 __all__ = ["BrancherStatistics", "LearnedBrancher", "in_use"]
 
 logger = logging.getLogger("revibranch")
 
 _BRANCHED = {"result": SCIP_RESULT.BRANCHED}
 _DID_NOT_RUN = {"result": SCIP_RESULT.DIDNOTRUN}
+_REDUCED_DOMAIN = {"result": SCIP_RESULT.REDUCEDDOM}
+
+_MOST_UNDONE = 100
+"""How often in a row a policy may undo the LP of one node: each time SCIP solves it anew and asks again."""
 
 
 # SCIP calls a plugin for the last time when its model is freed. The garbage collector may take a model's list of plugins
@@ -61,6 +63,9 @@ class LearnedBrancher(Branchrule):  # type: ignore[misc]  # PySCIPOpt has no com
         """Whether the plugin has branched on the focus node."""
         self._left = NodesOnce()
         """Nodes that were left to SCIP's next rule."""
+        self._undone = 0
+        """How often in a row the policy undid the LP of the node ``_undone_at``."""
+        self._undone_at = -1
 
     # ---- SCIP's callbacks ----------------------------------------------------------------------------------------
 
@@ -73,6 +78,7 @@ class LearnedBrancher(Branchrule):  # type: ignore[misc]  # PySCIPOpt has no com
         self._begun = False
         self._trusted = True
         self._left = NodesOnce()
+        self._undone = 0
         self.error = None
         self.statistics.reporter = dict
         self._paths.clear()
@@ -93,9 +99,7 @@ class LearnedBrancher(Branchrule):  # type: ignore[misc]  # PySCIPOpt has no com
         except (KeyboardInterrupt, SystemExit):
             # Ctrl-C inside Python code (SCIP's own handling of it switched off): stop the solve in SCIP's way, which
             # keeps the incumbent.
-            model = self._model_reference()
-            if model is not None:
-                model.interruptSolve()
+            self._interrupt()
             return self._leave_clean()
         except BaseException as error:  # some libraries' panics and cancellations are no Exceptions
             return self._hand_over(error)
@@ -115,11 +119,14 @@ class LearnedBrancher(Branchrule):  # type: ignore[misc]  # PySCIPOpt has no com
 
     def _branch(self) -> dict[str, Any]:
         statistics, policy, search = self.statistics, self.policy, self._search
+        if search.n_children:  # of the last call: a cut that somebody added meanwhile made SCIP solve the node's LP once more
+            return _BRANCHED
         if not self._trusted:
             statistics.fallbacks += self._left.first(self._search)
             return _DID_NOT_RUN
-        if not search.lp_is_optimal:  # it may be unbounded: nothing to read, and nobody's failure
+        if not search.lp_is_optimal():  # it may be unbounded: nothing to read, and nobody's failure
             return _DID_NOT_RUN
+        node = search.focus
         began = perf_counter()
         try:
             if not self._begun:
@@ -127,8 +134,10 @@ class LearnedBrancher(Branchrule):  # type: ignore[misc]  # PySCIPOpt has no com
             skipped = self._skip is not None and self._skip()
         finally:
             statistics.inference_seconds += perf_counter() - began
+        self._check_search(node)
+        if not search.lp_is_optimal():
+            return self._lp_undone()
         if skipped:
-            self._check_modes()
             statistics.passes += self._left.first(self._search)
             return _DID_NOT_RUN
         began = perf_counter()
@@ -145,7 +154,9 @@ class LearnedBrancher(Branchrule):  # type: ignore[misc]  # PySCIPOpt has no com
             scores = policy.score(state, path)
         finally:
             statistics.inference_seconds += perf_counter() - began
-        self._check_search(state)
+        self._check_search(node)
+        if not search.lp_is_optimal():
+            return self._lp_undone()
         if scores is None:
             statistics.passes += self._left.first(self._search)
             return _DID_NOT_RUN
@@ -193,7 +204,7 @@ class LearnedBrancher(Branchrule):  # type: ignore[misc]  # PySCIPOpt has no com
         The policy itself, for guards and other wrappers are mostly made anew for each model.
         """
         policy, last = innermost(self.policy), None
-        with suppress(TypeError):  # an object that has no hash, or cannot be referred to weakly
+        with suppress(Exception):  # an object that has no hash or a strange one, or cannot be referred to weakly
             last = _asked_by.get(policy)
             _asked_by[policy] = weakref.ref(self)
         previous = last() if last is not None else None
@@ -208,9 +219,22 @@ class LearnedBrancher(Branchrule):  # type: ignore[misc]  # PySCIPOpt has no com
         # Between its runs a solve that restarts is in other stages than SOLVING. A model that was freed has no status.
         return model is None or self._search.stage <= SCIP_STAGE.PROBLEM or model.getStatus() != "unknown"
 
-    def _check_search(self, state: BranchState) -> None:
-        """Raise where the policy did to SCIP what only the brancher may do."""
-        if disturbance := self._search.disturbance(state.node.number):
+    def _lp_undone(self) -> dict[str, Any]:
+        """The policy gave SCIP a solution that cuts the node off, or a tighter bound: SCIP is to solve the LP, and to ask again.
+
+        No other rule may be asked: SCIP's own take an LP that is not solved for a fault that ends the solve.
+        """
+        node = self._search.focus
+        self._undone = self._undone + 1 if node == self._undone_at else 1
+        self._undone_at = node
+        if self._undone == _MOST_UNDONE:
+            self._trusted = False
+            self._report(PolicyError(f"the policy undid the LP of node {node} {_MOST_UNDONE} times"), "it is not asked again")
+        return _REDUCED_DOMAIN
+
+    def _check_search(self, node: int) -> None:
+        """Raise where the policy did to SCIP what only the brancher may do, since it was at this node without children."""
+        if disturbance := self._search.disturbance(node):
             raise PolicyError(f"the policy {disturbance}")
 
     def _check_modes(self) -> None:
@@ -222,9 +246,7 @@ class LearnedBrancher(Branchrule):  # type: ignore[misc]  # PySCIPOpt has no com
 
     def _hand_over(self, error: BaseException) -> dict[str, Any]:
         self.statistics.fallbacks += self._left.first(self._search)
-        # Whoever listens to the log may fail too.
-        with suppress(Exception):
-            self._report(error, "SCIP's next rule takes the node")
+        self._report(error, "SCIP's next rule takes the node")
         return self._leave_clean()
 
     def _leave_clean(self) -> dict[str, Any]:
@@ -234,7 +256,7 @@ class LearnedBrancher(Branchrule):  # type: ignore[misc]  # PySCIPOpt has no com
                 return _DID_NOT_RUN
             self._search.leave_modes()
             if self._search.n_children == 0:
-                return _DID_NOT_RUN
+                return _DID_NOT_RUN if self._search.lp_is_optimal() else self._lp_undone()
             if not self._branched:
                 # Children that the plugin did not make may leave out a part of the node, and SCIP has no way to take them back: a
                 # child that is the node itself covers it. A policy that went on so would never come to an end.
@@ -244,23 +266,35 @@ class LearnedBrancher(Branchrule):  # type: ignore[misc]  # PySCIPOpt has no com
         except RuntimeError:
             return _DID_NOT_RUN
 
+    def _interrupt(self) -> None:
+        model = self._model_reference()
+        if model is not None:
+            model.interruptSolve()
+
     def _report(self, error: BaseException, consequence: str) -> None:
         """Say the first failure of a solve aloud; keep its exception for ``strict``."""
         if self.error is not None:
             return
-        self.error = _without_frames(error)
-        logger.warning(
-            "branching policy %s failed: %s: %s; %s (further failures of this solve are counted, not reported)",
-            type(innermost(self.policy)).__name__,
-            type(error).__name__,
-            error,
-            consequence,
-        )
+        self.error = error
+        _drop_frames(error)
+        try:
+            logger.warning(
+                "branching policy %s failed: %s: %s; %s (further failures of this solve are counted, not reported)",
+                type(innermost(self.policy)).__name__,
+                type(error).__name__,
+                error,
+                consequence,
+            )
+        except (KeyboardInterrupt, SystemExit):
+            self._interrupt()
+        except BaseException:  # whoever listens to the log may fail too
+            pass
 
 
-def _without_frames(error: BaseException) -> BaseException:
-    """The same exception with its traceback as a note: frames hold their local variables, and with them the model."""
-    error.add_note("In the solve:\n" + "".join(traceback.format_exception(error)).rstrip())
+def _drop_frames(error: BaseException) -> None:
+    """Make a note of an exception's traceback in its place: frames hold their local variables, and with them the model."""
+    with suppress(Exception):  # an exception may refuse to be changed, or to be printed
+        error.add_note("In the solve:\n" + "".join(traceback.format_exception(error)).rstrip())
     links: list[BaseException | None] = [error]
     seen: set[int] = set()
     while links:
@@ -268,9 +302,8 @@ def _without_frames(error: BaseException) -> BaseException:
         if link is None or id(link) in seen:
             continue
         seen.add(id(link))
-        link.__traceback__ = None
+        link.with_traceback(None)  # an assignment may be refused
         links += [link.__cause__, link.__context__, *(link.exceptions if isinstance(link, BaseExceptionGroup) else ())]
-    return error
 
 
 _asked_by: weakref.WeakKeyDictionary[Any, weakref.ref[LearnedBrancher]] = weakref.WeakKeyDictionary()

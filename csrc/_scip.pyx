@@ -30,6 +30,11 @@ def scip_version():
     return scip_api.SCIPmajorVersion(), scip_api.SCIPminorVersion(), scip_api.SCIPtechVersion()
 
 
+def scip_release():
+    """SCIP's version as it is written: ``10.0.2``."""
+    return ".".join(str(part) for part in scip_version())
+
+
 def library_path():
     """Path of the libscip in use; None where the system does not tell."""
     cdef const char* path = revi_scip_path()
@@ -140,11 +145,9 @@ cdef class Search:
         """Children of the focus node so far."""
         return scip_api.SCIPgetNChildren(self.handle.solving("n_children"))
 
-    @property
     def lp_is_optimal(self):
         """Whether the focus node has an LP that is solved to optimality."""
-        cdef SCIP* scip = self.handle.solving("lp_is_optimal")
-        return bool(scip_api.SCIPhasCurrentNodeLP(scip)) and scip_api.SCIPgetLPSolstat(scip) == REVI_LPSOLSTAT_OPTIMAL
+        return bool(_lp_is_optimal(self.handle.solving("lp_is_optimal()")))
 
     def disturbance(self, int64_t number):
         """What somebody did to SCIP that only a brancher may do, since it was at this focus node without children; "" for
@@ -261,8 +264,6 @@ cdef class Search:
         cdef long long[::1] order
         cdef unsigned int down_valid, up_valid, down_infeasible, up_infeasible, down_conflict, up_conflict, lp_error
         cdef double[:, ::1] out
-        if not scip_api.SCIPhasCurrentNodeLP(scip) or scip_api.SCIPgetLPSolstat(scip) != REVI_LPSOLSTAT_OPTIMAL:
-            raise RuntimeError("strong_branch() needs a node whose LP is solved to optimality")
         candidates = _candidates(scip)
         chosen = np.arange(candidates.count) if places is None else np.array(places, dtype=np.int64)
         if chosen.ndim != 1 or ((chosen < 0) | (chosen >= candidates.count)).any():
@@ -302,11 +303,17 @@ cdef class Search:
         return result
 
 
+cdef bint _lp_is_optimal(SCIP* scip) noexcept:
+    return scip_api.SCIPhasCurrentNodeLP(scip) and scip_api.SCIPgetLPSolstat(scip) == REVI_LPSOLSTAT_OPTIMAL
+
+
 cdef _Candidates _candidates(SCIP* scip) except *:
-    """The focus node's LP candidates of the best priority."""
+    """The focus node's LP candidates of the best priority. RuntimeError where its LP is not solved to optimality."""
     cdef _Candidates found
     cdef double* values
     cdef int n_all, n_implied
+    if not _lp_is_optimal(scip):
+        raise RuntimeError("the candidates are those of a node whose LP is solved to optimality")
     _check(
         scip_api.SCIPgetLPBranchCands(scip, &found.variables, &values, &found.fractions, &n_all, &found.count, &n_implied),
         "SCIPgetLPBranchCands",

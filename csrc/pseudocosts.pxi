@@ -17,12 +17,15 @@ cdef class Pseudocosts:
         observed of at least once.
 
         Returns:
-            (down, up), or None where there is no such candidate.
+            (down, up), or None where there is no such candidate, or no solved LP (any more).
         """
         cdef SCIP* scip = self.handle.solving("promise()")
-        cdef _Candidates candidates = _candidates(scip)
+        cdef _Candidates candidates
         cdef int i
         cdef double down, up, score, best = -1.0, best_down = 0.0, best_up = 0.0
+        if not _lp_is_optimal(scip):
+            return None
+        candidates = _candidates(scip)
         for i in range(candidates.count):
             if _observations(scip, candidates.variables[i]) < 1.0:
                 continue

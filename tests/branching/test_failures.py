@@ -6,6 +6,7 @@ import gc
 import logging
 import weakref
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from time import sleep
 from typing import Any
 
@@ -135,6 +136,69 @@ def test_a_log_that_fails_does_not_end_the_solve() -> None:
         logger.removeHandler(handler)
     assert model.getStatus() == "optimal"
     assert isinstance(brancher.error, ZeroDivisionError)
+
+
+@dataclass(frozen=True)
+class UnchangeableError(Exception):
+    """Whose attributes, its notes and its traceback among them, cannot be set."""
+
+    reason: str
+
+
+@pytest.mark.parametrize("where", ["score", "remember"])
+@pytest.mark.parametrize("plain", [False, True])
+def test_an_exception_that_cannot_be_changed_is_told_like_any_other(where: str, plain: bool, caplog: pytest.LogCaptureFixture) -> None:
+    class Raises(MostFractional):
+        needs_path = True
+
+        def _raise(self, here: str) -> None:
+            if here == where:
+                try:
+                    raise UnchangeableError("as planned")
+                except UnchangeableError:
+                    if plain:
+                        raise ValueError("on its way")  # noqa: B904
+                    raise
+
+        def score(self, state: BranchState, path: Sequence[PathStep]) -> NDArray[np.floating]:
+            self._raise("score")
+            return super().score(state, path)
+
+        def remember(self, state: BranchState, path: Sequence[PathStep], choice: int) -> object:
+            self._raise("remember")
+            return None
+
+    model = tree(3)
+    brancher = attach(model, Raises(), strict=True)
+    with pytest.raises(ValueError if plain else UnchangeableError) as caught:
+        optimize(model)
+    assert str(caught.value) == ("on its way" if plain else "as planned")
+    assert model.getStatus() == "optimal"
+    assert len(caplog.records) == 1
+    statistics = brancher.statistics
+    assert (statistics.fallbacks > 0) == (where == "score")
+    assert (statistics.forgotten > 0) == (where == "remember")
+
+
+@pytest.mark.parametrize("failure", [KeyboardInterrupt, Panic])
+def test_what_a_log_raises_beside_exceptions_ends_no_solve_in_an_error(failure: type[BaseException]) -> None:
+    class Raises(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            raise failure
+
+    class Fails(MostFractional):
+        def score(self, state: BranchState, path: Sequence[PathStep]) -> NDArray[np.floating]:
+            raise ZeroDivisionError("as planned")
+
+    logger, handler = logging.getLogger("revibranch"), Raises()
+    logger.addHandler(handler)
+    try:
+        model = tree(3)
+        attach(model, Fails())
+        optimize(model)
+    finally:
+        logger.removeHandler(handler)
+    assert model.getStatus() == ("userinterrupt" if failure is KeyboardInterrupt else "optimal")
 
 
 @pytest.mark.parametrize("failure", [OSError, Panic])

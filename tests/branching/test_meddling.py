@@ -109,16 +109,18 @@ def test_a_mode_left_on_behind_the_branching_leaves_it_valid(what: Callable[[Mod
     assert isinstance(brancher.error, ZeroDivisionError)
 
 
-def test_a_policy_that_branches_by_itself_loses_the_rest_of_the_solve() -> None:
+@pytest.mark.parametrize(("where", "decisions"), [("score", 1), ("skip", 0)])
+def test_a_policy_that_branches_by_itself_loses_the_rest_of_the_solve(where: str, decisions: int) -> None:
     def branch(model: Model) -> None:
         model.branchVar(model.getLPBranchCands()[0][0])
 
     model = tree()
-    brancher = attach(model, Meddles("score", branch))
+    brancher = attach(model, Meddles(where, branch))
     optimize(model)
     assert model.getObjVal() == pytest.approx(optimum())
     assert brancher.statistics.fallbacks > 2
-    assert brancher.statistics.decisions == 1
+    assert brancher.statistics.decisions == decisions
+    assert str(brancher.error) == "the policy branched by itself"
 
 
 def test_interrupt_keeps_the_incumbent() -> None:
