@@ -174,7 +174,7 @@ class GraphBatch:
             structure=structure,
             candidates=shifted([state.candidates for state in states], variables).long(),
             node_facts=torch.from_numpy(np.stack([_facts(state) for state in states])),
-            depths=torch.tensor([state.node.depth for state in states]),
+            depths=torch.tensor([state.node.depth for state in states], device="cpu"),
             variable_offsets=torch.from_numpy(variables),
             row_offsets=torch.from_numpy(rows),
             candidate_offsets=torch.from_numpy(candidates),
@@ -194,10 +194,10 @@ class GraphBatch:
             structure=GraphStructure.view(state) if structure is None else structure,
             candidates=torch.from_numpy(state.candidates.astype(np.int64)),
             node_facts=torch.from_numpy(_facts(state)[None]),
-            depths=torch.tensor([state.node.depth]),
-            variable_offsets=torch.tensor([0, state.n_variables]),
-            row_offsets=torch.tensor([0, state.n_rows]),
-            candidate_offsets=torch.tensor([0, len(state.candidates)]),
+            depths=torch.tensor([state.node.depth], device="cpu"),
+            variable_offsets=torch.tensor([0, state.n_variables], device="cpu"),
+            row_offsets=torch.tensor([0, state.n_rows], device="cpu"),
+            candidate_offsets=torch.tensor([0, len(state.candidates)], device="cpu"),
         )
 
     def to(self, device: torch.device | str) -> GraphBatch:

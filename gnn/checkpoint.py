@@ -40,8 +40,11 @@ def load_checkpoint(path: str | os.PathLike[str]) -> tuple[BranchingNetwork, Des
 
 
 def network_of(header: Header, arrays: Mapping[str, NDArray[np.float32]]) -> BranchingNetwork:
-    """The network of a checkpoint that was read, on the CPU and in evaluation mode. Draws no random numbers."""
-    with torch.random.fork_rng(devices=[]):
-        network = BranchingNetwork(header.config)
+    """The network of a checkpoint that was read, on the CPU and in evaluation mode. Draws no random numbers.
+
+    In single precision, whatever torch's defaults for new tensors are.
+    """
+    with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+        network = BranchingNetwork(header.config).float()
     network.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
     return network.eval()

@@ -65,7 +65,7 @@ def halfconv_sum(
     Raises:
         ValueError: shapes, types or indices that do not fit.
     """
-    sums = torch.empty(target.shape, dtype=target.dtype)
+    sums = torch.empty(target.shape, dtype=target.dtype, device="cpu")
     _halfconv.forward(
         _array(offsets),
         _array(sources),
@@ -102,7 +102,7 @@ def halfconv_sum_backward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Gradients of source, target, edge, gamma and beta for ``grad`` (targets, D), the gradient of the sums."""
     likes = (source, target, edge, gamma, beta)
-    d_source, d_target, d_edge, d_gamma, d_beta = (torch.empty(like.shape, dtype=like.dtype) for like in likes)
+    d_source, d_target, d_edge, d_gamma, d_beta = (torch.empty(like.shape, dtype=like.dtype, device="cpu") for like in likes)
     _halfconv.backward(
         _array(offsets),
         _array(sources),

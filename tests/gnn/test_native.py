@@ -219,9 +219,7 @@ def test_a_state_of_another_layout_is_refused_not_misread(name: str, change: Cal
         ("variable_offsets", lambda array: np.concatenate([array[:1] + 1, array[1:]]), "never fall"),
     ],
 )
-def test_indices_that_point_nowhere_are_refused_not_followed(
-    name: str, change: Callable[[Any], Any], message: str, history: int
-) -> None:
+def test_indices_that_point_nowhere_are_refused_not_followed(name: str, change: Callable[[Any], Any], message: str, history: int) -> None:
     state = golden_states()[0]
     policy, _ = pair(random_network(NetworkConfig(history_length=history), 3, [state]))
     expected = policy.score(state, ())

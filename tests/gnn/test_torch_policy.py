@@ -10,6 +10,8 @@ import torch
 from revibranch.branching.policy import PathStep
 from revibranch.branching.state import BranchState, variable_column_names
 from revibranch.gnn.batch import GraphBatch
+from revibranch.gnn.checkpoint import load_checkpoint, save_checkpoint
+from revibranch.gnn.description import Description
 from revibranch.gnn.network import BranchingNetwork, NetworkConfig
 from revibranch.gnn.revival import gather_history
 from revibranch.gnn.torch_policy import NetworkPolicy
@@ -52,6 +54,28 @@ def test_scores_equal_the_networks_on_golden_states():
             scores = policy.score(state, [])
         assert scores.dtype == np.float32
         np.testing.assert_allclose(scores, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_torchs_defaults_for_new_tensors_change_nothing(tmp_path):
+    path, state = tmp_path / "policy.safetensors", golden_states()[0]
+    save_checkpoint(path, fresh(history_length=3), Description(family="none", recipe="", seeds=(), samples={}, scores={}))
+
+    def scored():
+        policy = NetworkPolicy(load_checkpoint(path)[0])
+        scores = policy.score(state, [])
+        memory = policy.remember(state, [], 0)
+        return scores, policy.score(state, [step(memory)])
+
+    expected = scored()
+    torch.set_default_dtype(torch.float64)
+    torch.set_default_device("meta")
+    try:
+        found = scored()
+    finally:
+        torch.set_default_dtype(torch.float32)
+        torch.set_default_device(None)
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
 
 
 def test_a_walk_down_the_tree_equals_training_on_its_path():
