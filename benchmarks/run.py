@@ -160,7 +160,7 @@ def error_row(
         extraction_seconds=None,
         inference_seconds=None,
         peak_memory_bytes=None,
-        scip_version=_scip_version(),
+        scip_version=_scip.scip_release(),
         pyscipopt_version=pyscipopt.__version__,
         revibranch_version=version("revibranch"),
     )
@@ -211,15 +211,11 @@ def _measured(
         extraction_seconds=statistics.extraction_seconds if statistics else None,
         inference_seconds=statistics.inference_seconds if statistics else None,
         peak_memory_bytes=_peak_memory(),
-        scip_version=_scip_version(),
+        scip_version=_scip.scip_release(),
         pyscipopt_version=pyscipopt.__version__,
         revibranch_version=version("revibranch"),
         report=_as_json(statistics.policy) if statistics else None,
     )
-
-
-def _scip_version() -> str:
-    return ".".join(str(part) for part in _scip.scip_version())
 
 
 def _as_json(report: Mapping[str, object]) -> str:

@@ -20,6 +20,7 @@ from urllib.parse import quote
 import numpy as np
 from numpy.typing import NDArray
 
+from ...branching._scip import scip_release
 from ...branching.episode import Episode, EpisodeError
 from ...branching.episode_recorder import EpisodeRecorder
 from ...branching.expert import ConstraintByConstraint, strong_branching
@@ -273,7 +274,7 @@ def _solve(task: _Task) -> SolveReport:
         "settings": task.settings,
         "status": model.getStatus(),
         "nodes": model.getNTotalNodes(),
-        "scip_version": str(model.version()),
+        "scip_version": scip_release(),
     }
     episode = policy.recorder.episode(facts)
     # Samples and the decisions on the way to them, which a network with history encodes again with today's weights.
@@ -289,13 +290,16 @@ def _reusable(path: Path, number: int, instance: InstanceSource, fingerprint: st
     except EpisodeError:
         return None
     if episode.facts.get("fingerprint") != fingerprint:
-        raise TrainingError(f"{path.parent} holds samples of other settings or instances (see {path.name}); choose another folder")
+        raise TrainingError(
+            f"{path.parent} holds samples of other settings or instances, or of another SCIP (see {path.name}); choose another folder"
+        )
     return SolveReport(number, instance.name, len(episode.samples), len(episode), reused=True)
 
 
 def _fingerprint(recipe: Recipe, instance: InstanceSource, entropy: tuple[int, ...], settings: str) -> str:
     """Of all that decides what is in an episode; the numbers of samples and instances do not."""
-    parts = [repr(instance), instance.content(), recipe.samples.model_dump_json(exclude={"training", "validation"}), str(recipe.seed)]
+    samples = recipe.samples.model_dump_json(exclude={"training", "validation"})
+    parts = [repr(instance), instance.content(), samples, str(recipe.seed), scip_release()]
     if instance.seed is None:  # then the instance's number decides too; an instance with a seed says it all
         parts += [repr(entropy), settings]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]

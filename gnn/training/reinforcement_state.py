@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from ...branching._scip import scip_release
 from ...branching.episode import Episode, EpisodeError
 from ..config import NetworkConfig
 from ..network import BranchingNetwork
@@ -19,7 +20,18 @@ from .reinforcement_recipe import ReinforcementRecipe
 from .replay import Replay, Stored, store
 from .reports import ValidationReport
 from .run_folder import STATE_NAME
-from .state import StateError, adam_tensors, load_facts, load_state, require_instances, require_recipe, restore_adam, restoring, save_state
+from .state import (
+    StateError,
+    adam_tensors,
+    load_facts,
+    load_state,
+    require_instances,
+    require_recipe,
+    require_scip,
+    restore_adam,
+    restoring,
+    save_state,
+)
 
 __all__ = ["RunState", "require_run_of"]
 
@@ -240,13 +252,15 @@ def require_run_of(recipe: ReinforcementRecipe, start: BranchingNetwork | None, 
 def _identity(recipe: ReinforcementRecipe, start: BranchingNetwork | None) -> dict[str, Any]:
     """What must be the same for a state to go on from; the start is known by its weights, not by its path."""
     content = recipe.model_dump(mode="json", exclude={"name": True, "threads": True, "start": True})
-    return {"recipe": content, "start": None if start is None else _digest(start), "instances": recipe.instances.content()}
+    instances, digest = recipe.instances.content(), None if start is None else _digest(start)
+    return {"recipe": content, "start": digest, "instances": instances, "scip": scip_release()}
 
 
 def _require_same(path: Path, facts: dict[str, Any], identity: dict[str, Any]) -> None:
     run = facts.get("run", {})
     require_recipe(path, {**run.get("recipe", {}), "start": run.get("start")}, {**identity["recipe"], "start": identity["start"]})
     require_instances(path, run.get("instances"), identity["instances"])
+    require_scip(path, run.get("scip"), identity["scip"])
 
 
 def _episode_path(folder: Path, number: int) -> Path:

@@ -25,6 +25,7 @@ __all__ = [
     "load_state",
     "require_instances",
     "require_recipe",
+    "require_scip",
     "restore_adam",
     "restoring",
     "save_state",
@@ -115,6 +116,21 @@ def require_instances(path: Path, found: str | None, wanted: str) -> None:
         raise StateError(
             f"training state {path} was trained on other instances: files were changed, added or removed since, or a generator was"
         )
+
+
+def require_scip(path: Path, found: str | None, wanted: str) -> None:
+    """See that a state is of the same SCIP, whose trees and columns another one's are not.
+
+    Args:
+        path: the state, for the message.
+        found: SCIP's version when it was written; None in states of before it was written down.
+        wanted: today's.
+
+    Raises:
+        StateError: they differ.
+    """
+    if found not in (None, wanted):
+        raise StateError(f"training state {path} was written with SCIP {found}, this is SCIP {wanted}")
 
 
 def _keys(part: object, prefix: str = "") -> Iterator[tuple[str, object]]:

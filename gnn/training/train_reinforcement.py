@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
 
-from ...branching._scip import scip_version
+from ...branching._scip import scip_release
 from ...branching.files import json_value, write_atomically
 from ..checkpoint import load_checkpoint, save_checkpoint
 from ..description import Description
@@ -152,7 +152,7 @@ def _describe(recipe: ReinforcementRecipe, text: str, learner: Reinforcement, *,
             "decisions_at_best": float(best.decisions),
         },
         commit=commit,
-        scip_version=".".join(str(part) for part in scip_version()),
+        scip_version=scip_release(),
         raises_bound=raises_bound,
         mixes_pseudocosts=recipe.mixes_pseudocosts,
     )

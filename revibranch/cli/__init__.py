@@ -91,8 +91,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: without the program's name; those of the process by default.
 
     Returns:
-        Exit code: 0 done, 1 failed, 2 wrong input, 130 interrupted. With ``REVIBRANCH_DEBUG=1`` in the environment an
-        unexpected exception is raised instead.
+        Exit code: 0 done, 1 failed, 2 wrong input, 130 interrupted. With ``REVIBRANCH_DEBUG=1`` in the environment the
+        exception behind a failure or behind wrong input is raised instead.
     """
     _log_to_stderr()
     with warnings.catch_warnings():
@@ -104,6 +104,8 @@ def _run(arguments: Sequence[str] | None) -> int:
     try:
         code = _group.main(args=arguments, prog_name=_PROGRAM, standalone_mode=False)
     except click.ClickException as error:
+        if _debugging() and error.__cause__ is not None:
+            raise
         _say("error", error.format_message())
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
@@ -113,11 +115,15 @@ def _run(arguments: Sequence[str] | None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_FAILURE
     except Exception as error:
-        if os.environ.get("REVIBRANCH_DEBUG") == "1":
+        if _debugging():
             raise
         _say("error", f"{type(error).__name__}: {error} (REVIBRANCH_DEBUG=1 shows where)")
         return EXIT_FAILURE
     return code if isinstance(code, int) else 0
+
+
+def _debugging() -> bool:
+    return os.environ.get("REVIBRANCH_DEBUG") == "1"
 
 
 def _say(kind: str, text: str = "") -> None:

@@ -119,7 +119,7 @@ def _look_at_scip(report: Report) -> None:
     except Exception as error:
         report.problems.append(f"the SCIP bridge cannot be loaded: {error}")
         return
-    report.versions["SCIP"] = ".".join(str(part) for part in _scip.scip_version())
+    report.versions["SCIP"] = _scip.scip_release()
     report.libscip = _scip.library_path()
 
 

@@ -125,23 +125,22 @@ def train(
             raise click.UsageError("imitation collects on processes of this machine: --workers N")
         if resume:
             require_run(folder)
-        with Display() as display:
-            try:
-                if isinstance(made, ReinforcementRecipe):
-                    result = train_reinforcement(made, text, folder, display, resume=resume, workers=workers, device=device)
-                    verdict = f"{result.best.nodes:.1f} nodes, {result.best.lp_iterations:.0f} LP iterations at validation"
-                    verdict += f", {result.best.lost} instances lost" if result.best.lost else ""
-                    checkpoint = result.checkpoint
-                else:
-                    assert isinstance(workers, int)
-                    imitated = imitate(made, text, folder, display, samples=samples, resume=resume, workers=workers, device=device)
-                    best, checkpoint = imitated.best, imitated.checkpoint
-                    verdict = (
-                        f"epoch {best.epoch}, validation loss {best.loss:.4f}, acc@1 {best.accuracy_1:.3f}, acc@5 {best.accuracy_5:.3f}"
-                    )
-            except Interrupted as stop:
-                display.say(f"{stop}; --resume goes on")
-                context.exit(128 + stop.number)
+    # A disk that is full after hours is no wrong input.
+    with wrong_input(TrainingError, CheckpointError), Display() as display:
+        try:
+            if isinstance(made, ReinforcementRecipe):
+                result = train_reinforcement(made, text, folder, display, resume=resume, workers=workers, device=device)
+                verdict = f"{result.best.nodes:.1f} nodes, {result.best.lp_iterations:.0f} LP iterations at validation"
+                verdict += f", {result.best.lost} instances lost" if result.best.lost else ""
+                checkpoint = result.checkpoint
+            else:
+                assert isinstance(workers, int)
+                imitated = imitate(made, text, folder, display, samples=samples, resume=resume, workers=workers, device=device)
+                best, checkpoint = imitated.best, imitated.checkpoint
+                verdict = f"epoch {best.epoch}, validation loss {best.loss:.4f}, acc@1 {best.accuracy_1:.3f}, acc@5 {best.accuracy_5:.3f}"
+        except Interrupted as stop:
+            display.say(f"{stop}; --resume goes on")
+            context.exit(128 + stop.number)
     click.echo(f"{checkpoint}: {verdict}")
 
 
@@ -159,9 +158,11 @@ def _tailor(
         from ..gnn.training.errors import TrainingError
         from ..gnn.training.interruption import Interrupted
         from ..instances.files import InstanceError, resolve
-    with wrong_input(TrainingError, InstanceError, StoreError, CheckpointError, OSError), Display() as display:
+    with wrong_input(InstanceError, OSError):
+        sources = resolve(spec)
+    with wrong_input(TrainingError, InstanceError, StoreError, CheckpointError), Display() as display:
         try:
-            verdict = tailor(resolve(spec), out, seconds, display, settings=settings, workers=workers, device=device, resume=resume)
+            verdict = tailor(sources, out, seconds, display, settings=settings, workers=workers, device=device, resume=resume)
         except Interrupted as stop:
             display.say(f"{stop}; --resume goes on")
             context.exit(128 + stop.number)

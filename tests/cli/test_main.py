@@ -83,6 +83,23 @@ def test_unexpected_failure_is_raised_for_debugging(monkeypatch: pytest.MonkeyPa
         main(["solve"])
 
 
+def test_for_debugging_wrong_input_shows_its_cause_and_wrong_usage_stays_a_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("REVIBRANCH_DEBUG", "1")
+    assert main(["nonsense"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+    def fail() -> None:
+        with cli.wrong_input():
+            raise FileNotFoundError("nowhere")
+
+    monkeypatch.setattr(cli._LazyGroup, "get_command", lambda *_: click.Command("solve", callback=fail))
+    with pytest.raises(cli.InputError) as caught:
+        main(["solve"])
+    assert isinstance(caught.value.__cause__, FileNotFoundError)
+
+
 def test_interrupt_is_exit_code_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     failing_with(monkeypatch, KeyboardInterrupt())
     assert main(["solve"]) == 130

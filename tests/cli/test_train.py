@@ -169,6 +169,16 @@ def test_a_run_that_was_killed_before_its_first_state_is_gone_on_with(whole: Pat
     assert (tmp_path / "parts" / "tiny.safetensors").read_bytes() == (whole / "tiny.safetensors").read_bytes()
 
 
+def test_a_full_disk_is_no_wrong_input(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.delenv("REVIBRANCH_DEBUG", raising=False)
+    monkeypatch.setattr("revibranch.gnn.training.reinforcement_state.save_state", full)
+    assert main(command(tmp_path, "run", "--workers", "0", "--set", "validation.instances=1")[3:]) == 1
+    assert "No space left on device (REVIBRANCH_DEBUG=1 shows where)" in capsys.readouterr().err.splitlines()[-1]
+
+
 def test_wrong_input_is_one_line(tmp_path: Path) -> None:
     for options, words in (
         (("--set", "learning.stepz=3"), "did you mean 'steps'"),

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from revibranch.branching._scip import scip_release
 from revibranch.branching.episode import Episode
 from revibranch.branching.policy import PathStep
 from revibranch.branching.settings import apply_settings
@@ -227,6 +228,15 @@ def test_samples_of_a_file_that_was_changed_are_not_taken(tmp_path: Path) -> Non
         collect(recipe, tmp_path / "samples", "training", workers=0)
 
 
+def test_samples_of_another_scip_are_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = small(training=1)
+    collect(recipe, tmp_path, "training", workers=0)
+    collect(recipe, tmp_path, "training", workers=0)
+    monkeypatch.setattr("revibranch.gnn.training.collect.scip_release", lambda: "11.0.0")
+    with pytest.raises(TrainingError, match="of another SCIP"):
+        collect(recipe, tmp_path, "training", workers=0)
+
+
 def test_what_is_refused_leaves_the_recipe_of_the_run(tmp_path: Path) -> None:
     out, budget = tmp_path / "run", Budget(validation=0.1, training=0.1, learning=3600.0)
     recipe, other = small(), small(probability=0.4)
@@ -369,7 +379,7 @@ def test_train_from_recipe_to_checkpoint(tmp_path: Path, capsys: pytest.CaptureF
     assert description.samples["training"] >= 8
     assert description.samples["training_decisions"] >= description.samples["training"]
     assert "seed=4" in description.recipe
-    assert description.scip_version
+    assert description.scip_version == scip_release()
     assert len(json.loads((out / "epochs.json").read_text())) == 2
 
     assert main(["train", str(recipe), "--out", str(out), "--set", "seed=4"]) == 2

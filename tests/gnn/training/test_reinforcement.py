@@ -173,6 +173,14 @@ def test_a_state_of_other_files_of_the_same_names_is_refused(tmp_path: Path) -> 
         run(settings, tmp_path / "run").run(resume=True)
 
 
+def test_a_state_of_another_scip_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = recipe(tmp_path, "revibranch", "rollout.decisions=20", "validation.instances=1")
+    run(settings, tmp_path / "run").run()
+    monkeypatch.setattr("revibranch.gnn.training.reinforcement_state.scip_release", lambda: "11.0.0")
+    with pytest.raises(StateError, match=r"was written with SCIP \d+\.\d+\.\d+, this is SCIP 11\.0\.0"):
+        run(settings, tmp_path / "run").run(resume=True)
+
+
 def test_time_that_a_validation_used_up_ends_the_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
 
