@@ -125,7 +125,14 @@ def _cell(result: Comparison, goal: float | None) -> str:
     text = short_ratio(result)
     if goal is None or result.ratio is None:
         return text
-    return f"{text}, goal {goal:g}: {'met' if result.ratio <= goal and not result.policy_limits else '**missed**'}"
+    return f"{text}, goal {goal:g}: {_verdict(result.ratio, goal, cut_off=bool(result.policy_limits))}"
+
+
+def _verdict(ratio: float, goal: float, *, cut_off: bool) -> str:
+    """Runs of the policy that were cut off at the limit cost more than was measured: a ratio below the goal shows nothing then."""
+    if ratio > goal:
+        return "**missed**"
+    return "open" if cut_off else "met"
 
 
 if __name__ == "__main__":
