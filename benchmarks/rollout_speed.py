@@ -79,7 +79,7 @@ def main(family: str, size: str, instances: int, repetitions: int, history: int)
     config = NetworkConfig(width=32, history_length=history, classes=24, highest=12.0)
     torch.manual_seed(0)
     tensors = {name: tensor.numpy() for name, tensor in BranchingNetwork(config).state_dict().items()}
-    weights = Weights(0, config, tensors)
+    weights = Weights(config, tensors)
     kind = Kind(family=family, size=size)
     exploration = Exploration(temperature=0.1, epsilon=0.1)
     rows = []

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self, get_type_hints
 
+from ..branching.files import sync_folder, write_atomically
 from .rows import RunRow
 
 __all__ = ["FORMAT_VERSION", "RunKey", "RunStore", "StoreError", "read_rows", "require_pyarrow", "run_key"]
@@ -173,21 +174,7 @@ def _read_parquet(path: Path) -> list[RunRow]:
 def _write_parquet(path: Path, rows: Iterable[RunRow]) -> None:
     pyarrow = require_pyarrow()
     table = pyarrow.Table.from_pylist([_plain(row) for row in rows], schema=_schema(pyarrow))
-    temporary = path.with_name(path.name + ".tmp")
-    with open(temporary, "wb") as file:
-        pyarrow.parquet.write_table(table, file, compression="zstd")
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    write_atomically(path, lambda file: pyarrow.parquet.write_table(table, file, compression="zstd"))
 
 
 def _merged(*parts: Iterable[RunRow]) -> dict[RunKey, RunRow]:
@@ -260,7 +247,7 @@ class RunStore:
         if whole == 0:
             os.write(descriptor, _HEADER)
             os.fsync(descriptor)
-            _sync_folder(self.path.parent)
+            sync_folder(self.path.parent)
         return _merged(stored, recent)
 
     @property

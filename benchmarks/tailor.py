@@ -264,7 +264,7 @@ def _run(
 
 
 def _written(path: Path, text: str) -> Recipe | ReinforcementRecipe:
-    path.write_text(text, encoding="utf-8")
+    write_atomically(path, text.encode())
     return load_recipe(path)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -10,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-__all__ = ["json_value", "locked", "write_atomically"]
+__all__ = ["json_value", "locked", "sync_folder", "write_atomically"]
 
 
 def write_atomically(path: str | os.PathLike[str], content: bytes | Callable[[BinaryIO], object]) -> None:
@@ -24,7 +25,8 @@ def write_atomically(path: str | os.PathLike[str], content: bytes | Callable[[Bi
         OSError: the file cannot be written; the old one is as it was.
     """
     target = Path(path)
-    partial = target.with_name(f".{target.name}.{os.getpid()}.part")
+    # Its own name behind a prefix may be longer than a file system allows.
+    partial = target.with_name(f".{hashlib.sha256(os.fsencode(target.name)).hexdigest()[:16]}.{os.getpid()}.part")
     try:
         with partial.open("wb") as file:
             if isinstance(content, bytes):
@@ -34,8 +36,23 @@ def write_atomically(path: str | os.PathLike[str], content: bytes | Callable[[Bi
             file.flush()
             os.fsync(file.fileno())
         partial.replace(target)
+        with suppress(OSError):  # not every file system has folders that can be synchronised
+            sync_folder(target.parent)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def sync_folder(folder: str | os.PathLike[str]) -> None:
+    """Bring a folder's entries onto the disk, new names of files among them.
+
+    Raises:
+        OSError: the folder cannot be opened, or its file system cannot do that.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager

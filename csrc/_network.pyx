@@ -21,6 +21,9 @@ cdef extern from "halfconv.h" nogil:
         int width
     const char* revi_graph_problem(const revi_graph*, int64_t)
 
+cdef extern from "vector.h" nogil:
+    int revi_vector_level()
+
 cdef extern from "network.h" nogil:
     ctypedef struct revi_layer:
         int n_in "in"
@@ -90,6 +93,11 @@ cdef extern from "network.h" nogil:
         const revi_network*, int64_t, const float*, const int32_t*, int64_t, const float*, float*, float*)
     void revi_network_steps(
         const revi_network*, int64_t, const float*, int64_t, const float*, const float*, float*, float*)
+
+
+def vectors():
+    """The vectors that the kernels take here, as ``REVIBRANCH_VECTORS`` names them: x4, x8 or x16, floats each."""
+    return ("x4", "x8", "x16")[revi_vector_level()]
 
 
 cdef int64_t candidate_edges(const revi_state* state) except -1:

@@ -7,7 +7,7 @@ import weakref as _weakref
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from cpython.weakref cimport PyWeakref_NewRef
 
-SUPPORTED_SCIP_MAJORS = (8, 9, 10)
+SUPPORTED_SCIP_MAJORS = (9, 10)
 
 
 def _load_table():

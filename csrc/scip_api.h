@@ -1,6 +1,6 @@
 /* SCIP's entry points, found at run time.
  *
- * PySCIPOpt's wheel bundles libscip without headers, so the signatures below are written down here, as SCIP 8, 9 and 10
+ * PySCIPOpt's wheel bundles libscip without headers, so the signatures below are written down here, as SCIP 9 and 10
  * share them. They use C types only: SCIP_Real is double, SCIP_Longint is long long, SCIP_Bool is unsigned int, enums are
  * int, and every SCIP object is an opaque pointer.
  *

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 from typing import TYPE_CHECKING, Literal, get_args
 
 from ..branching.brancher import LearnedBrancher
@@ -27,7 +27,7 @@ MODES: tuple[Mode, ...] = get_args(Mode)
 
 def include(
     model: Model,
-    policy: str | Path | Policy = "auto",
+    policy: str | os.PathLike[str] | Policy = "auto",
     *,
     mode: Mode = "time",
     guard: bool = True,
@@ -67,10 +67,10 @@ def include(
         CheckpointError: a ValueError: the weights cannot be read, or do not fit this version.
         ImportError: the network needs torch (a width that the native module cannot run), which is not installed.
     """
-    if isinstance(policy, (str, Path)):
+    if isinstance(policy, (str, os.PathLike)):
         from .policy import load_policy  # only now: a policy object needs no checkpoint reader
 
-        policy = load_policy(str(policy), device=device, threads=threads)
+        policy = load_policy(os.fspath(policy), device=device, threads=threads)
     check_policy(policy)
     if isinstance(policy, AutoPolicy):
         policy = policy.fresh()

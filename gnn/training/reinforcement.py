@@ -256,7 +256,7 @@ class Reinforcement:
 
     def _weights(self, network: BranchingNetwork) -> Weights:
         tensors = {name: tensor.detach().cpu().numpy().copy() for name, tensor in network.state_dict().items()}
-        return Weights(self.state.step, network.config, tensors)
+        return Weights(network.config, tensors)
 
     # ---- validation and state --------------------------------------------------------------------------------------
 

@@ -27,8 +27,6 @@ __all__ = ["RolloutResult", "RolloutTask", "Weights", "roll_out"]
 class Weights:
     """A frozen copy of a network."""
 
-    version: int
-    """Rises with every copy of one training."""
     config: NetworkConfig
     tensors: Mapping[str, NDArray[np.float32]]
     """By their names in the network's ``state_dict``."""
@@ -71,7 +69,10 @@ _latest: tuple[Weights, Policy] | None = None
 
 
 def _policy(weights: Weights) -> Policy:
-    """The network of these weights; that of the last call is kept, since a process solves many tasks with one copy."""
+    """The network of these weights; that of the last call is kept, since a process solves many tasks with one copy.
+
+    Where each task brings a copy of its own, as on Ray, it is folded for each: a millisecond a solve.
+    """
     global _latest
     latest = _latest
     if latest is None or latest[0] is not weights:

@@ -136,7 +136,7 @@ def train(
 
         def ended(report: EpochReport) -> None:
             content = json.dumps([asdict(epoch) for epoch in learner.reports], indent=1)
-            (out / "epochs.json").write_text(content + "\n", encoding="utf-8")
+            write_atomically(out / "epochs.json", (content + "\n").encode())
             observer.epoch(report)
 
         observer.training(len(sets["training"]), sets["training"].n_decisions)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import re
 from dataclasses import asdict, dataclass, field
@@ -34,11 +35,13 @@ _INSTRUCTION_SETS = {  # as the kernel calls them: as users do
     "avx2": "AVX2",
     "fma": "FMA",
     "avx512f": "AVX-512F",
-    "avx512bw": "AVX-512BW",
-    "avx512vl": "AVX-512VL",
+    "avx512dq": "AVX-512DQ",
     "asimd": "NEON",
     "sve": "SVE",
 }
+
+
+_VECTORS = ("x4", "x8", "x16")
 
 
 @dataclass
@@ -52,6 +55,8 @@ class Report:
     machine: str = ""
     processor: str = ""
     instruction_sets: list[str] = field(default_factory=list)
+    vectors: str = ""
+    """Floats in the vectors that the network's kernels take."""
     devices: list[str] = field(default_factory=list)
     policies: list[str] = field(default_factory=list)
     """Names of the policies that ship."""
@@ -91,6 +96,7 @@ def examine() -> Report:
                 report.problems.append(f"{name} is not installed")
     report.processor, report.instruction_sets = _processor()
     _look_at_scip(report)
+    _look_at_kernels(report)
     _look_at_torch(report)
     report.policies = list(pretrained_names())
     if not report.policies:
@@ -121,6 +127,18 @@ def _look_at_scip(report: Report) -> None:
         return
     report.versions["SCIP"] = _scip.scip_release()
     report.libscip = _scip.library_path()
+
+
+def _look_at_kernels(report: Report) -> None:
+    try:
+        from ..gnn._network import vectors
+    except Exception as error:
+        report.problems.append(f"the network's kernels cannot be loaded: {error}")
+        return
+    report.vectors = vectors()
+    wanted = os.environ.get("REVIBRANCH_VECTORS")
+    if wanted not in (None, *_VECTORS):
+        report.problems.append(f"REVIBRANCH_VECTORS={wanted} asks for none of {', '.join(_VECTORS)}, so it is not heeded")
 
 
 def _look_at_torch(report: Report) -> None:
@@ -179,6 +197,7 @@ def _print(report: Report) -> None:
         ("machine", report.machine),
         ("processor", report.processor or "unknown"),
         ("instruction sets", ", ".join(report.instruction_sets) or "unknown"),
+        ("kernels' vectors", report.vectors or "unknown"),
         ("devices", ", ".join(report.devices)),
         ("policies", ", ".join(report.policies) or "none"),
         ("self-test", report.self_test),

@@ -24,7 +24,7 @@ from ..benchmarks.store import RunStore, StoreError
 from ..branching.settings import LARGEST_SEED, SETTINGS
 from ..instances.files import parse_seeds, resolve_all
 from . import EXIT_FAILURE, EXIT_INTERRUPTED, wrong_input
-from .options import POLICY_HELP, SETTINGS_HELP, workers_option
+from .options import POLICY_HELP, SETTINGS_HELP, positive_seconds, workers_option
 
 __all__ = ["evaluate"]
 
@@ -37,12 +37,6 @@ def _seeds(_context: click.Context, parameter: click.Parameter, value: str) -> l
     if max(seeds) > LARGEST_SEED:
         raise click.BadParameter(f"seeds end at {LARGEST_SEED}, not {max(seeds)}", param=parameter)
     return seeds
-
-
-def _positive(_context: click.Context, parameter: click.Parameter, value: float) -> float:
-    if not value > 0:  # NaN is not positive either
-        raise click.BadParameter(f"{value:g} is not a positive number of seconds", param=parameter)
-    return value
 
 
 @click.command()
@@ -64,7 +58,7 @@ def _positive(_context: click.Context, parameter: click.Parameter, value: float)
 @click.option("--seeds", default="0", show_default=True, callback=_seeds, help="Shifts of SCIP's random seeds, such as 0-4.")
 @click.option("--settings", type=click.Choice(tuple(SETTINGS)), default="clean", show_default=True, help=SETTINGS_HELP)
 @click.option(
-    "--time-limit", type=float, default=3600.0, show_default=True, metavar="SECONDS", callback=_positive, help="CPU seconds a run."
+    "--time-limit", type=float, default=3600.0, show_default=True, metavar="SECONDS", callback=positive_seconds, help="CPU seconds a run."
 )
 @workers_option("Processes of one thread each, a Ray of this machine, or a Ray cluster.", least=1)
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="Parquet file; what it has is not run again.")

@@ -10,13 +10,20 @@ import click
 
 from ..branching.settings import RULES
 
-__all__ = ["POLICY_HELP", "SETTINGS_HELP", "workers_option"]
+__all__ = ["POLICY_HELP", "SETTINGS_HELP", "positive_seconds", "workers_option"]
 
 POLICY_HELP = (
     "auto, a policy that ships (revibranch doctor names them) or a checkpoint's path, each also with +guard, +nodes or both "
     f"behind it; or scip:RULE, where RULE is one of {', '.join(RULES)}."
 )
 SETTINGS_HELP = "default: SCIP as it comes; clean: cuts at the root only, no restarts; dfs: clean, depth first."
+
+
+def positive_seconds(_context: click.Context, parameter: click.Parameter, value: float) -> float:
+    """A callback for limits of time."""
+    if not value > 0:  # NaN is not positive either
+        raise click.BadParameter(f"{value:g} is not a positive number of seconds", param=parameter)
+    return value
 
 
 def workers_option(text: str, *, least: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -29,7 +29,7 @@ from ..gnn.plugin import MODES, Mode
 from ..instances.native_output import stdout_to_stderr
 from ..instances.reading import read_model
 from . import EXIT_FAILURE, EXIT_INTERRUPTED, wrong_input
-from .options import POLICY_HELP, SETTINGS_HELP
+from .options import POLICY_HELP, SETTINGS_HELP, positive_seconds
 from .solution import SolutionFile
 
 __all__ = ["solve"]
@@ -43,12 +43,6 @@ _STATUS = {
     "timelimit": "stopped at the time limit",
     "userinterrupt": "interrupted",
 }
-
-
-def _positive(_context: click.Context, parameter: click.Parameter, value: float) -> float:
-    if not value > 0:  # NaN is not positive either
-        raise click.BadParameter(f"{value:g} is not a positive number of seconds", param=parameter)
-    return value
 
 
 @click.command()
@@ -74,7 +68,12 @@ def _positive(_context: click.Context, parameter: click.Parameter, value: float)
 )
 @click.option("--seed", type=click.IntRange(0, LARGEST_SEED), default=0, show_default=True, help="Shift of SCIP's random seeds.")
 @click.option(
-    "--time-limit", type=float, default=math.inf, metavar="SECONDS", callback=_positive, help="CPU seconds for each solve.  [default: none]"
+    "--time-limit",
+    type=float,
+    default=math.inf,
+    metavar="SECONDS",
+    callback=positive_seconds,
+    help="CPU seconds for each solve.  [default: none]",
 )
 @click.option(
     "--solution",

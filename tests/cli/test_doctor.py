@@ -34,6 +34,17 @@ def test_a_gpu_that_cannot_be_used_is_no_defect_and_not_hidden(monkeypatch: pyte
     assert found == ["cpu", "no GPU, though there is a driver: no usable CUDA device: a reason"]
 
 
+def test_the_vectors_of_the_kernels_are_told_and_a_misspelt_wish_too(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("REVIBRANCH_VECTORS", raising=False)
+    assert main(["doctor", "--json"]) == 0
+    assert json.loads(capfd.readouterr().out)["vectors"] in ("x4", "x8", "x16")
+    monkeypatch.setenv("REVIBRANCH_VECTORS", "avx2")
+    assert main(["doctor", "--json"]) == 1
+    assert json.loads(capfd.readouterr().out)["problems"] == ["REVIBRANCH_VECTORS=avx2 asks for none of x4, x8, x16, so it is not heeded"]
+
+
 def test_failed_self_test_fails_the_command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
     def broken() -> pyscipopt.Model:
         raise RuntimeError("no problem\nto be had")

@@ -58,6 +58,14 @@ def test_a_solution_never_takes_the_place_of_what_is_read(tmp_path: Path, capfd:
     assert pipe.is_fifo()
 
 
+def test_a_file_may_have_the_longest_name_that_there_is(tmp_path: Path, capfd: Capture) -> None:
+    path = tmp_path / f"{'a' * 251}.sol"
+    result = as_json(capfd, LSEU, "--policy", "scip:default", "--solution", path)
+    assert result["runs"][0]["objective"] == 1120
+    assert path.stat().st_size
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_a_solution_that_cannot_be_written_at_last_costs_no_result(tmp_path: Path, capfd: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(path: Path, content: bytes) -> None:
         raise OSError(28, "No space left on device")

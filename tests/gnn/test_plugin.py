@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from pyscipopt import Model
 
 import revibranch
 from revibranch.branching import guard
 from revibranch.branching.guard import GuardedPolicy
+from revibranch.branching.policy import innermost
 from revibranch.branching.settings import apply_rule, apply_settings
 from revibranch.branching.shortlist import ShortlistPolicy
 from revibranch.gnn.description import read_header
+from revibranch.gnn.native import NativePolicy
 from revibranch.gnn.policy import load_policy
 from revibranch.gnn.pretrained import pretrained_names, pretrained_path
 from revibranch.instances import families
@@ -135,6 +139,16 @@ def test_mode_that_buys_nodes_puts_the_shortlist_inside_the_guard() -> None:
     assert facts["shortlist_nodes"] > 0
     plain = revibranch.include(Model(), MostFractional(), mode="nodes", guard=False).policy
     assert isinstance(plain, ShortlistPolicy)
+
+
+def test_any_kind_of_path_names_a_checkpoint() -> None:
+    class Somewhere(os.PathLike[str]):
+        def __fspath__(self) -> str:
+            return str(pretrained_path("auction"))
+
+    model = Model()
+    brancher = revibranch.include(model, Somewhere())
+    assert isinstance(innermost(brancher.policy), NativePolicy)
 
 
 def test_unknown_mode_is_refused() -> None:

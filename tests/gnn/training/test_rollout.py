@@ -31,7 +31,7 @@ def weights(length: int = 4, seed: int = 0) -> Weights:
     torch.manual_seed(seed)
     config = NetworkConfig(width=8, heads=2, history_length=length, classes=8)
     network = BranchingNetwork(config)
-    return Weights(0, config, {name: tensor.numpy() for name, tensor in network.state_dict().items()})
+    return Weights(config, {name: tensor.numpy() for name, tensor in network.state_dict().items()})
 
 
 def same(one: RolloutResult, other: RolloutResult) -> bool:

@@ -29,7 +29,7 @@ def test_averaged_weights_are_validated_and_come_out(tmp_path: Path, learner: st
         def run(self, tasks: Iterable[RolloutTask], weights: Weights | None) -> Iterator[Outcome[RolloutTask, RolloutResult]]:
             listed = list(tasks)
             if weights is not None:
-                (rolled if listed[0].record else validated)[weights.version] = weights
+                (rolled if listed[0].record else validated)[training.state.step] = weights
             return super().run(listed, weights)
 
     training = run(recipe(tmp_path, learner, "learning.averaging=0.9", "validation.every=1"), tmp_path / "run", Watching(roll_out))
