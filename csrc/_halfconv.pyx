@@ -5,6 +5,7 @@ from libc.stdint cimport int32_t, int64_t
 
 
 cdef extern from "halfconv.h" nogil:
+    const int REVI_MAX_WIDTH
     ctypedef struct revi_graph:
         int64_t n_targets
         int64_t n_sources
@@ -28,6 +29,9 @@ cdef extern from "halfconv.h" nogil:
         const revi_graph *graph, const double *values, const double *source, const double *target, const double *edge,
         const double *gamma, const double *beta, double epsilon, const double *grad, double *d_source, double *d_target,
         double *d_edge, double *d_gamma, double *d_beta)
+
+
+MAX_WIDTH = REVI_MAX_WIDTH
 
 
 ctypedef fused real:
@@ -55,8 +59,8 @@ cdef revi_graph checked(
     cdef const char *problem
     if not offsets.shape[0]:
         raise ValueError("offsets must hold one number more than there are targets")
-    if width > 512:
-        raise ValueError(f"the width must be a multiple of 8, at most 512, not {width}")
+    if width > REVI_MAX_WIDTH:
+        raise ValueError(f"the width must be a multiple of 8, at most {REVI_MAX_WIDTH}, not {width}")
     check_shape("target", n_targets, target_width, offsets.shape[0] - 1, width)
     check_length("values", n_values, sources.shape[0])
     check_length("edge", n_edge, width)

@@ -13,6 +13,7 @@ include "facts.pxi"
 
 
 cdef extern from "halfconv.h" nogil:
+    const int REVI_MAX_WIDTH
     ctypedef struct revi_graph:
         int64_t n_targets
         int64_t n_sources
@@ -95,6 +96,9 @@ cdef extern from "network.h" nogil:
         const revi_network*, int64_t, const float*, int64_t, const float*, const float*, float*, float*)
 
 
+WIDEST = REVI_MAX_WIDTH
+
+
 def vectors():
     """The vectors that the kernels take here, as ``REVIBRANCH_VECTORS`` names them: x4, x8 or x16, floats each."""
     return ("x4", "x8", "x16")[revi_vector_level()]
@@ -159,8 +163,8 @@ cdef class NativeNetwork:
         self, int width, int heads, int n_facts, int classes, float highest, float limit, tuple epsilon, dict arrays
     ):
         cdef revi_network* network = &self.network
-        if width % 8 or width < 8 or width > 512:
-            raise ValueError(f"the native network wants a width that is a multiple of 8, at most 512; not {width}")
+        if width % 8 or width < 8 or width > REVI_MAX_WIDTH:
+            raise ValueError(f"the native network wants a width that is a multiple of 8, at most {REVI_MAX_WIDTH}; not {width}")
         if classes < 0 or classes == 1:
             raise ValueError(f"the native network wants no classes (0) or at least 2, not {classes}")
         self.arrays = arrays

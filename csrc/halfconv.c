@@ -127,10 +127,13 @@ REVI_DISPATCH static uint32_t largest(const int32_t *sources, int64_t edges)
     return most;
 }
 
+#define TEXT(number) #number
+#define TEXT_OF(number) TEXT(number)
+
 const char *revi_graph_problem(const revi_graph *graph, int64_t edges)
 {
     if (graph->width <= 0 || graph->width % 8 || graph->width > REVI_MAX_WIDTH)
-        return "the width must be a multiple of 8, at most 512";
+        return "the width must be a multiple of 8, at most " TEXT_OF(REVI_MAX_WIDTH);
     if (graph->offsets[0] != 0 || graph->offsets[graph->n_targets] != edges || offsets_fall(graph->offsets, graph->n_targets))
         return "offsets must run from 0 to the number of edges and never fall";
     if (edges && largest(graph->sources, edges) >= (uint64_t)graph->n_sources)

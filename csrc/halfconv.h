@@ -15,6 +15,7 @@
 
 #include <stdint.h>
 
+/* The widest that the kernels take. */
 #define REVI_MAX_WIDTH 512
 
 typedef struct {

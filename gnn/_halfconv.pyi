@@ -3,6 +3,9 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+MAX_WIDTH: int
+"""Largest width that the kernels take."""
+
 Real = TypeVar("Real", np.float32, np.float64)
 
 def forward(

@@ -6,6 +6,9 @@ from numpy.typing import NDArray
 from ..branching.policy import PathStep
 from ..branching.state import BranchState, NodeFacts
 
+WIDEST: int
+"""Width of the widest network that the native module runs."""
+
 class NativeNetwork:
     def __init__(
         self,

@@ -9,11 +9,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from . import _halfconv
+from ._halfconv import MAX_WIDTH
 
 __all__ = ["MAX_WIDTH", "halfconv_sum", "supports"]
-
-MAX_WIDTH = 512
-"""Largest width that the kernels take."""
 
 _TYPES = (torch.float32, torch.float64)
 

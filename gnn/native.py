@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..branching.policy import PathStep, Policy
 from ..branching.state import BranchState, NodeFacts, row_column_names, variable_column_names
-from ._network import NativeNetwork
+from ._network import WIDEST, NativeNetwork
 from .columns import LIMIT, LOGARITHMIC_COLUMNS, MISSING_COLUMNS
 from .config import NetworkConfig
 from .facts import NODE_FACTS, node_fact_vector
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["WIDEST", "NativePolicy", "fits", "fold", "native_network"]
 
-WIDEST = 512
-"""Width of the widest network that the native module runs."""
 _Arrays = Mapping[str, NDArray[np.floating]]
 _LAYER_NORM_EPSILON = 1e-5  # torch's default, which HalfConvolution keeps
 
