@@ -87,6 +87,7 @@ class LearnedBrancher(Branchrule):  # type: ignore[misc]  # PySCIPOpt has no com
         """A run begins (again after a restart): node numbers start anew and the variables may be others."""
         self._buffer.invalidate()
         self._paths.clear()
+        self._undone = 0
 
     def branchexeclp(self, allowaddcons: bool) -> dict[str, Any]:  # noqa: ARG002
         """Choose a variable at a node with a fractional LP solution."""
@@ -246,8 +247,10 @@ class LearnedBrancher(Branchrule):  # type: ignore[misc]  # PySCIPOpt has no com
 
     def _hand_over(self, error: BaseException) -> dict[str, Any]:
         self.statistics.fallbacks += self._left.first(self._search)
-        self._report(error, "SCIP's next rule takes the node")
-        return self._leave_clean()
+        result = self._leave_clean()
+        again = result is _REDUCED_DOMAIN
+        self._report(error, "SCIP solves the node's LP once more" if again else "SCIP's next rule takes the node")
+        return result
 
     def _leave_clean(self) -> dict[str, Any]:
         """Undo what a failed policy may have left behind; tells SCIP whether the node has children already."""
@@ -302,8 +305,9 @@ def _drop_frames(error: BaseException) -> None:
         if link is None or id(link) in seen:
             continue
         seen.add(id(link))
-        link.with_traceback(None)  # an assignment may be refused
-        links += [link.__cause__, link.__context__, *(link.exceptions if isinstance(link, BaseExceptionGroup) else ())]
+        with suppress(Exception):
+            BaseException.with_traceback(link, None)  # an assignment may be refused
+            links += [link.__cause__, link.__context__, *(link.exceptions if isinstance(link, BaseExceptionGroup) else ())]
 
 
 _asked_by: weakref.WeakKeyDictionary[Any, weakref.ref[LearnedBrancher]] = weakref.WeakKeyDictionary()

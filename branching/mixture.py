@@ -57,7 +57,10 @@ class MixedPolicy(PolicyWrapper):
         scores = self.policy.score(state, path)
         if self._pseudocosts is None or scores is None or np.shape(scores) != state.candidates.shape:
             return scores  # in the last case the brancher says what is wrong
-        mixed, overruled = self._pseudocosts.mixed(np.ascontiguousarray(scores, dtype=np.float64), WEIGHT, HALF)
+        found = self._pseudocosts.mixed(np.ascontiguousarray(scores, dtype=np.float64), WEIGHT, HALF)
+        if found is None:
+            return scores  # the policy undid the LP: SCIP will solve it once more, and ask again
+        mixed, overruled = found
         self.overruled += overruled
         return mixed
 

@@ -77,6 +77,8 @@ class ShortlistPolicy(PolicyWrapper):
         scores = self.policy.score(state, path)
         if scores is None or np.shape(scores) != state.candidates.shape:
             return scores  # the brancher says what is wrong
+        if not self._search.lp_is_optimal():
+            return scores  # the policy undid it: SCIP will solve it once more, and ask again
         listed = self._listed(np.asarray(scores, dtype=np.float64), state.node.depth)
         if len(listed) < 2:
             return scores

@@ -50,18 +50,23 @@ cdef class Pseudocosts:
             half: observations that give half of it.
 
         Returns:
-            The mixture, (k,) float64, and whether another candidate is the best of it than was of ``scores``.
+            The mixture, (k,) float64, and whether another candidate is the best of it than was of ``scores``; None where there is
+            no solved LP (any more).
 
         Raises:
             ValueError: not one score for each candidate.
         """
         cdef SCIP* scip = self.handle.solving("mixed()")
-        cdef _Candidates candidates = _candidates(scip)
-        cdef int i, k = candidates.count, finite = 0, best = -1, best_mixed = -1
+        cdef _Candidates candidates
+        cdef int i, k, finite = 0, best = -1, best_mixed = -1
         cdef double down, up, least_down, least_up, known
         cdef double sum_down = 0.0, sum_up = 0.0
         cdef _Moments own, theirs
         cdef double[::1] out
+        if not _lp_is_optimal(scip):
+            return None
+        candidates = _candidates(scip)
+        k = candidates.count
         if scores.shape[0] != k:
             raise ValueError(f"mixed() was given {scores.shape[0]} scores for {k} candidates")
         result = np.empty(k)

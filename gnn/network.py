@@ -44,7 +44,7 @@ class BranchingNetwork(nn.Module):
         self.revival = Revival(config.width)
         self.decoder = Decoder(config.width, config.heads, config.classes or 1)
         # Follows from the configuration, so it is no part of a checkpoint.
-        self.register_buffer("centres", torch.linspace(0.0, config.highest, config.classes), persistent=False)
+        self.register_buffer("centres", torch.linspace(0.0, config.highest, config.classes, dtype=torch.float32), persistent=False)
 
     @property
     def device(self) -> torch.device:

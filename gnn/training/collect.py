@@ -31,6 +31,7 @@ from ...branching.state import BranchState, variable_column_names
 from .errors import TrainingError
 from .pools import run_tasks
 from .recipe import Recipe, SampleSettings
+from .run_folder import make_folder
 from .sections import settings_of
 
 if TYPE_CHECKING:
@@ -192,7 +193,7 @@ def collect(
     """
     instance_of = recipe.instances.training if purpose == "training" else recipe.instances.validation
     goal = recipe.samples.training if purpose == "training" else recipe.samples.validation
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     reports: dict[int, SolveReport] = {}
     deadline = math.inf if seconds is None else monotonic() + seconds
 
@@ -290,16 +291,16 @@ def _reusable(path: Path, number: int, instance: InstanceSource, fingerprint: st
     except EpisodeError:
         return None
     if episode.facts.get("fingerprint") != fingerprint:
-        raise TrainingError(
-            f"{path.parent} holds samples of other settings or instances, or of another SCIP (see {path.name}); choose another folder"
-        )
+        raise TrainingError(f"{path.parent} holds samples of other settings or instances (see {path.name}); choose another folder")
+    found, wanted = episode.facts.get("scip_version"), scip_release()
+    if found is not None and not f"{wanted}.".startswith(f"{found}."):  # once it was noted without the last number
+        raise TrainingError(f"{path.parent} holds samples of SCIP {found} (see {path.name}), this is SCIP {wanted}; choose another folder")
     return SolveReport(number, instance.name, len(episode.samples), len(episode), reused=True)
 
 
 def _fingerprint(recipe: Recipe, instance: InstanceSource, entropy: tuple[int, ...], settings: str) -> str:
     """Of all that decides what is in an episode; the numbers of samples and instances do not."""
-    samples = recipe.samples.model_dump_json(exclude={"training", "validation"})
-    parts = [repr(instance), instance.content(), samples, str(recipe.seed), scip_release()]
+    parts = [repr(instance), instance.content(), recipe.samples.model_dump_json(exclude={"training", "validation"}), str(recipe.seed)]
     if instance.seed is None:  # then the instance's number decides too; an instance with a seed says it all
         parts += [repr(entropy), settings]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from ...branching.complaints import one_line
 from ...branching.files import locked
 from .errors import TrainingError
 
@@ -57,14 +58,25 @@ def take_folder(out: Path, products: Iterable[str], *, resume: bool) -> None:
         resume: whether a run is there already.
 
     Raises:
-        TrainingError: a run is there already and ``resume`` is False, or none is and it is True.
-        OSError: the folder cannot be made.
+        TrainingError: a run is there already and ``resume`` is False, or none is and it is True; or the folder cannot be made.
     """
     if resume:
         require_run(out, products)
     elif any((out / name).exists() for name in (STATE_NAME, *products)):
         raise TrainingError(f"{out} holds a run already: --resume goes on with it, --out chooses another folder")
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder that somebody chose, if there is none.
+
+    Raises:
+        TrainingError: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TrainingError(f"{folder} cannot be made: {one_line(error)}") from error
 
 
 @contextmanager
@@ -75,13 +87,14 @@ def alone_in(out: Path) -> Iterator[None]:
         out: the folder.
 
     Raises:
-        TrainingError: another training is at work there.
-        OSError: the folder cannot be made, or nothing can be written in it.
+        TrainingError: another training is at work there, the folder cannot be made, or nothing can be written in it.
     """
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     with ExitStack() as held:
         try:
             held.enter_context(locked(out / _LOCK_NAME, wait=False))
         except BlockingIOError:
             raise TrainingError(f"another training is at work in {out}: wait until it ends; --out chooses another folder") from None
+        except OSError as error:
+            raise TrainingError(f"nothing can be written in {out}: {one_line(error)}") from error
         yield

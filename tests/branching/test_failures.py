@@ -144,6 +144,13 @@ class UnchangeableError(Exception):
 
     reason: str
 
+    def with_traceback(self, traceback: object) -> Any:
+        raise RuntimeError("nor this way")
+
+    @property
+    def __context__(self) -> BaseException:
+        raise RuntimeError("nor read")
+
 
 @pytest.mark.parametrize("where", ["score", "remember"])
 @pytest.mark.parametrize("plain", [False, True])

@@ -180,7 +180,9 @@ def test_a_full_disk_is_no_wrong_input(tmp_path: Path, capsys: pytest.CaptureFix
 
 
 def test_wrong_input_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
     for options, words in (
+        (("--out", str(tmp_path / "file" / "run")), "cannot be made"),
         (("--set", "learning.stepz=3"), "did you mean 'steps'"),
         (("--set", "learner=bbmdp"), "uses no history"),
         (("--set", "network.classes=0"), "needs a network with classes"),

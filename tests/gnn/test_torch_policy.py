@@ -56,9 +56,12 @@ def test_scores_equal_the_networks_on_golden_states():
         np.testing.assert_allclose(scores, expected, rtol=1e-5, atol=1e-5)
 
 
-def test_torchs_defaults_for_new_tensors_change_nothing(tmp_path):
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_torchs_defaults_for_new_tensors_change_nothing(tmp_path, dtype):
     path, state = tmp_path / "policy.safetensors", golden_states()[0]
-    save_checkpoint(path, fresh(history_length=3), Description(family="none", recipe="", seeds=(), samples={}, scores={}))
+    network = BranchingNetwork(NetworkConfig(width=16, history_length=3, classes=24, highest=12.0))
+    network.fit_normalisation([state])
+    save_checkpoint(path, network, Description(family="none", recipe="", seeds=(), samples={}, scores={}))
 
     def scored():
         policy = NetworkPolicy(load_checkpoint(path)[0])
@@ -67,7 +70,7 @@ def test_torchs_defaults_for_new_tensors_change_nothing(tmp_path):
         return scores, policy.score(state, [step(memory)])
 
     expected = scored()
-    torch.set_default_dtype(torch.float64)
+    torch.set_default_dtype(dtype)
     torch.set_default_device("meta")
     try:
         found = scored()
