@@ -99,9 +99,12 @@ cdef extern from "network.h" nogil:
 WIDEST = REVI_MAX_WIDTH
 
 
+VECTORS = "x4", "x8", "x16"
+
+
 def vectors():
-    """The vectors that the kernels take here, as ``REVIBRANCH_VECTORS`` names them: x4, x8 or x16, floats each."""
-    return ("x4", "x8", "x16")[revi_vector_level()]
+    """Which of them the kernels take here."""
+    return VECTORS[revi_vector_level()]
 
 
 cdef int64_t candidate_edges(const revi_state* state) except -1:

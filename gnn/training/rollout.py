@@ -71,7 +71,7 @@ _latest: tuple[Weights, Policy] | None = None
 def _policy(weights: Weights) -> Policy:
     """The network of these weights; that of the last call is kept, since a process solves many tasks with one copy.
 
-    Where each task brings a copy of its own, as on Ray, it is folded for each: a millisecond a solve.
+    Where each task brings a copy of its own, as on Ray, it is folded anew for each.
     """
     global _latest
     latest = _latest

@@ -41,9 +41,6 @@ _INSTRUCTION_SETS = {  # as the kernel calls them: as users do
 }
 
 
-_VECTORS = ("x4", "x8", "x16")
-
-
 @dataclass
 class Report:
     """What ``doctor`` found; ``problems`` is empty where all works."""
@@ -131,14 +128,14 @@ def _look_at_scip(report: Report) -> None:
 
 def _look_at_kernels(report: Report) -> None:
     try:
-        from ..gnn._network import vectors
+        from ..gnn._network import VECTORS, vectors
     except Exception as error:
         report.problems.append(f"the network's kernels cannot be loaded: {error}")
         return
     report.vectors = vectors()
     wanted = os.environ.get("REVIBRANCH_VECTORS")
-    if wanted not in (None, *_VECTORS):
-        report.problems.append(f"REVIBRANCH_VECTORS={wanted} asks for none of {', '.join(_VECTORS)}, so it is not heeded")
+    if wanted not in (None, *VECTORS):
+        report.problems.append(f"REVIBRANCH_VECTORS={wanted} asks for none of {', '.join(VECTORS)}, so it is not heeded")
 
 
 def _look_at_torch(report: Report) -> None:

@@ -117,10 +117,13 @@ def test_what_cannot_be_remembered_is_counted_and_the_decision_stands(
     assert "its descendants will not see this decision" in caplog.text
 
 
-def test_a_log_that_fails_does_not_end_the_solve() -> None:
+@pytest.mark.parametrize(
+    ("failure", "status"), [(OSError("disk full"), "optimal"), (Panic(), "optimal"), (KeyboardInterrupt(), "userinterrupt")], ids=repr
+)
+def test_a_log_that_fails_ends_no_solve_in_an_error(failure: BaseException, status: str) -> None:
     class Raises(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            raise OSError("disk full")
+            raise failure
 
     class Fails(MostFractional):
         def score(self, state: BranchState, path: Sequence[PathStep]) -> NDArray[np.floating]:
@@ -134,7 +137,7 @@ def test_a_log_that_fails_does_not_end_the_solve() -> None:
         optimize(model)
     finally:
         logger.removeHandler(handler)
-    assert model.getStatus() == "optimal"
+    assert model.getStatus() == status
     assert isinstance(brancher.error, ZeroDivisionError)
 
 
@@ -185,27 +188,6 @@ def test_an_exception_that_cannot_be_changed_is_told_like_any_other(where: str, 
     statistics = brancher.statistics
     assert (statistics.fallbacks > 0) == (where == "score")
     assert (statistics.forgotten > 0) == (where == "remember")
-
-
-@pytest.mark.parametrize("failure", [KeyboardInterrupt, Panic])
-def test_what_a_log_raises_beside_exceptions_ends_no_solve_in_an_error(failure: type[BaseException]) -> None:
-    class Raises(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            raise failure
-
-    class Fails(MostFractional):
-        def score(self, state: BranchState, path: Sequence[PathStep]) -> NDArray[np.floating]:
-            raise ZeroDivisionError("as planned")
-
-    logger, handler = logging.getLogger("revibranch"), Raises()
-    logger.addHandler(handler)
-    try:
-        model = tree(3)
-        attach(model, Fails())
-        optimize(model)
-    finally:
-        logger.removeHandler(handler)
-    assert model.getStatus() == ("userinterrupt" if failure is KeyboardInterrupt else "optimal")
 
 
 @pytest.mark.parametrize("failure", [OSError, Panic])

@@ -81,8 +81,8 @@ class Helps(KnowsItsModel):
         self.mixes_pseudocosts = True
 
     def _help(self, where: str) -> None:
-        self.calls += where == self.where
         if where == self.where:
+            self.calls += 1
             self.what(self.model)
 
     def begin(self, model: Model) -> None:

@@ -61,7 +61,7 @@ def test_torchs_defaults_for_new_tensors_change_nothing(tmp_path, dtype):
     path, state = tmp_path / "policy.safetensors", golden_states()[0]
     network = BranchingNetwork(NetworkConfig(width=16, history_length=3, classes=24, highest=12.0))
     network.fit_normalisation([state])
-    save_checkpoint(path, network, Description(family="none", recipe="", seeds=(), samples={}, scores={}))
+    save_checkpoint(path, network, Description(family=None))
 
     def scored():
         policy = NetworkPolicy(load_checkpoint(path)[0])
