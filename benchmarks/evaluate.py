@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
+from ..branching.workers.pool import Outcome, Pool
 from .agreement import disagreements
 from .checksums import file_checksum, policy_checksum
-from .pool import Outcome, Pool
 from .rows import RunRow
 from .store import RunKey, RunStore, StoreError
 
@@ -180,9 +180,9 @@ def _row(outcome: Outcome[Job, RunRow]) -> RunRow:
         return outcome.result
     from .run import error_row
 
-    job = outcome.job
+    job = outcome.task
     row = error_row(
-        outcome.cause or "no cause given",
+        outcome.error or "no cause given",
         instance=job.source.name,
         family=job.source.family,
         policy=job.policy,

@@ -21,13 +21,13 @@ from time import sleep
 import click
 import numpy as np
 
+from ..branching.workers.process_pool import ProcessPool
 from ..gnn.devices import DEVICES, Device
 from ..gnn.training.recipe import load_recipe
 from ..gnn.training.run_folder import RECIPE_NAME, STATE_NAME, recipe_text
 from ..instances.files import resolve_all
 from .evaluate import evaluated, list_jobs
 from .page import document
-from .pool import ProcessPool
 from .report import build_report
 from .rows import RunRow
 from .store import StoreError

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ..branching.files import write_atomically
+from ..branching.workers.process_pool import ProcessPool
 from ..gnn.devices import Device
 from ..gnn.training.devices import torch_device
 from ..gnn.training.errors import TrainingError
@@ -21,7 +22,6 @@ from ..gnn.training.train_reinforcement import ReinforcementObserver, train_rein
 from ..instances.files import InstanceError, InstanceSource
 from ..instances.reading import instance_name
 from .evaluate import evaluated, list_jobs
-from .pool import ProcessPool
 from .rows import RunRow
 from .store import require_pyarrow
 from .verdict import BASELINE, FEWEST, OWN, Verdict, better_of, judge

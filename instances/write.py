@@ -18,7 +18,7 @@ from typing import Any, Literal, get_args
 from pydantic import ValidationError
 
 from ..branching.files import locked, write_atomically
-from ..branching.processes import deaf_to, one_thread
+from ..branching.workers.processes import deaf_to, one_thread
 from . import families
 from .family import Parameters, Size
 from .files import file_sha256

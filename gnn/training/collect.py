@@ -29,10 +29,10 @@ from ...branching.settings import apply_limits, apply_settings
 from ...branching.solving import attach, optimize
 from ...branching.state import BranchState, variable_column_names
 from .errors import TrainingError
-from .pools import run_tasks
 from .recipe import Recipe, SampleSettings
 from .run_folder import make_folder
 from .sections import settings_of
+from .tasks import run_tasks
 
 if TYPE_CHECKING:
     from pyscipopt import Model

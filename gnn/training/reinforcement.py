@@ -16,6 +16,7 @@ from typing import NoReturn, TypeAlias
 import torch
 
 from ...branching.measures import shifted_geometric_mean
+from ...branching.workers.pool import Outcome
 from ..devices import Device
 from ..network import BranchingNetwork
 from .devices import torch_device
@@ -30,7 +31,7 @@ from .replay import store
 from .reports import Learned, RoundReport, ValidationReport, mean
 from .rollout import RolloutResult, RolloutTask, Weights
 from .sections import settings_of
-from .tasks import Outcome, Tasks
+from .tasks import Tasks
 
 __all__ = ["Reinforcement"]
 

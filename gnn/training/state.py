@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from ...branching.complaints import one_line
 from ...branching.files import write_atomically
 from .errors import TrainingError
-from .tasks import described
 
 __all__ = [
     "StateError",
@@ -180,7 +179,7 @@ def restoring(path: Path) -> Iterator[None]:
     except (StateError, torch.cuda.OutOfMemoryError):
         raise
     except _CONTRADICTIONS as error:
-        raise StateError(f"training state {path} is damaged: {described(error)}") from error
+        raise StateError(f"training state {path} is damaged: {one_line(f'{type(error).__name__}: {error}')}") from error
 
 
 def adam_tensors(network: nn.Module, optimiser: torch.optim.Adam) -> dict[str, Tensor]:

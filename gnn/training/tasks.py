@@ -1,14 +1,14 @@
-"""Tasks that share something, such as a network's weights, and where they run; here in this process, one after the other."""
+"""Tasks of a training and where they are done: in this process, on others, or on Ray."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Generic, Protocol, TypeVar
 
-from ...branching.complaints import one_line
+from ...branching.workers.pool import Outcome, Pool, attempt
+from ...branching.workers.process_pool import ProcessPool
 
-__all__ = ["Outcome", "SerialTasks", "Tasks", "attempt", "described"]
+__all__ = ["PoolTasks", "SerialTasks", "Tasks", "open_tasks", "run_tasks"]
 
 T = TypeVar("T")
 S = TypeVar("S")
@@ -18,17 +18,8 @@ S_in = TypeVar("S_in", contravariant=True)
 R_out = TypeVar("R_out")
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome(Generic[T, R]):
-    """What became of a task: a result, or an error in one line."""
-
-    task: T
-    result: R | None
-    error: str | None
-
-
 class Tasks(Protocol[T_in, S_in, R_out]):
-    """Somewhere to run a function on tasks: this process, others, or a cluster."""
+    """Somewhere to run a function on tasks that share something, such as a network's weights."""
 
     def run(self, tasks: Iterable[T_in], shared: S_in) -> Iterator[Outcome[T_in, R_out]]:
         """Run the function on every task and on what they share; outcomes in the order in which they come.
@@ -41,7 +32,7 @@ class Tasks(Protocol[T_in, S_in, R_out]):
 
 
 class SerialTasks(Generic[T, S, R]):
-    """Tasks in this process, one after the other."""
+    """Tasks in this process, one after the other, without protection."""
 
     def __init__(self, function: Callable[[T, S], R]) -> None:
         self._function = function
@@ -49,20 +40,69 @@ class SerialTasks(Generic[T, S, R]):
     def run(self, tasks: Iterable[T], shared: S) -> Iterator[Outcome[T, R]]:
         """See ``Tasks.run``."""
         for task in tasks:
-            yield attempt(self._function, task, shared)
+            yield attempt(self._function, task, (shared,))
 
     def close(self) -> None:
         """Nothing to let go of."""
 
 
-def attempt(function: Callable[[T, S], R], task: T, shared: S) -> Outcome[T, R]:
-    """Run a function on a task; an exception is an outcome too."""
+class PoolTasks(Generic[T, S, R]):
+    """Tasks on a pool's workers.
+
+    Args:
+        function: importable by name; tasks, what they share, and results can be pickled.
+        pool: the workers.
+        timeout: wall seconds of one task.
+    """
+
+    def __init__(self, function: Callable[[T, S], R], pool: Pool, timeout: float) -> None:
+        self._function, self._pool, self._timeout = function, pool, timeout
+
+    def run(self, tasks: Iterable[T], shared: S) -> Generator[Outcome[T, R]]:
+        """See ``Tasks.run``."""
+        yield from _outcomes(self._pool, self._function, tasks, self._timeout, (shared,))
+
+    def close(self) -> None:
+        """Let go of the workers."""
+        self._pool.close()
+
+
+def open_tasks(function: Callable[[T, S], R], workers: int | str, timeout: float) -> Tasks[T, S, R]:
+    """Workers by number or address.
+
+    Args:
+        function: importable by name; tasks, what they share, and results can be pickled.
+        workers: 0 for this process, without protection; a number of processes; ``ray`` for a Ray of this machine, or
+            ``ray://HOST:PORT`` for a cluster.
+        timeout: wall seconds of one task after which its worker counts as hanging; starting up does not count.
+
+    Raises:
+        ModuleNotFoundError: Ray is asked for and not installed.
+        ConnectionError: no cluster answers.
+    """
+    if isinstance(workers, str):
+        from ...branching.workers.ray_pool import RayPool
+
+        return PoolTasks(function, RayPool(None if workers == "ray" else workers, stay=True), timeout)
+    return PoolTasks(function, ProcessPool(workers, stay=True), timeout) if workers else SerialTasks(function)
+
+
+def run_tasks(function: Callable[[T], R], tasks: Iterable[T], *, workers: int, timeout: float) -> Generator[Outcome[T, R]]:
+    """Run a function on every task, which share nothing; see ``open_tasks``. Closing the iterator ends the workers and their tasks."""
+    if not workers:
+        for task in tasks:
+            yield attempt(function, task)
+        return
+    pool = ProcessPool(workers, stay=True)
     try:
-        return Outcome(task, function(task, shared), None)
-    except Exception as error:
-        return Outcome(task, None, described(error))
+        yield from _outcomes(pool, function, tasks, timeout, ())
+    finally:
+        pool.close()
 
 
-def described(error: BaseException) -> str:
-    """An exception's type and message, in one line."""
-    return one_line(f"{type(error).__name__}: {error}")
+def _outcomes(
+    pool: Pool, function: Callable[..., R], tasks: Iterable[T], timeout: float, shared: tuple[object, ...]
+) -> Generator[Outcome[T, R]]:
+    for outcome in pool.run(function, tasks, lambda _: timeout, shared):
+        if outcome is not None:
+            yield outcome

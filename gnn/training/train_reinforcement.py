@@ -16,7 +16,6 @@ from ..description import Description
 from ..devices import Device
 from ..pretrained import pretrained_names, pretrained_path
 from .devices import torch_device
-from .pools import open_tasks
 from .provenance import note_commit, source_commit
 from .reinforcement import Reinforcement
 from .reinforcement_recipe import ReinforcementRecipe
@@ -24,6 +23,7 @@ from .reinforcement_state import require_run_of
 from .reports import RoundReport, ValidationReport
 from .rollout import roll_out
 from .run_folder import RECIPE_NAME, STATE_NAME, alone_in, holds_run, take_folder
+from .tasks import open_tasks
 
 __all__ = ["ReinforcementObserver", "ReinforcementResult", "train_reinforcement"]
 

@@ -18,10 +18,11 @@ from rich.progress import Progress as ProgressBar
 
 from ..benchmarks.evaluate import Progress, list_jobs, wrong_results
 from ..benchmarks.evaluate import evaluate as run_evaluation
-from ..benchmarks.pool import Pool, ProcessPool
 from ..benchmarks.run import load
 from ..benchmarks.store import RunStore, StoreError
 from ..branching.settings import LARGEST_SEED, SETTINGS
+from ..branching.workers.pool import Pool
+from ..branching.workers.process_pool import ProcessPool
 from ..instances.files import parse_seeds, resolve_all
 from . import EXIT_FAILURE, EXIT_INTERRUPTED, wrong_input
 from .options import POLICY_HELP, SETTINGS_HELP, positive_seconds, workers_option
@@ -119,7 +120,7 @@ def evaluate(
 
 def _pool(workers: int | str) -> Pool:
     if isinstance(workers, str):
-        from ..benchmarks.ray_pool import RayPool
+        from ..branching.workers.ray_pool import RayPool
 
         try:
             return RayPool(None if workers == "ray" else workers)

@@ -17,10 +17,12 @@ import pytest
 
 from revibranch.benchmarks.checksums import file_checksum
 from revibranch.benchmarks.evaluate import evaluate, evaluated, list_jobs, wall_limit, wrong_results
-from revibranch.benchmarks.pool import Outcome, ProcessPool
 from revibranch.benchmarks.store import RunStore, StoreError, read_rows, run_key
+from revibranch.branching.workers.pool import Outcome
+from revibranch.branching.workers.process_pool import ProcessPool
 from revibranch.cli import main
 from revibranch.gnn.pretrained import pretrained_path
+from revibranch.instances.files import resolve
 
 from . import jobs
 from .jobs import FakeFile, FakeSource
@@ -30,7 +32,7 @@ pytest.importorskip("pyarrow")
 
 ROOT = Path(__file__).resolve().parents[2]
 INSTANCES = ROOT / "tests/data/instances"
-# On these SCIP repeats itself; on stein27 its symmetry detection does not (see benchmarks/pool.py).
+# On these SCIP repeats itself; on stein27 its symmetry detection does not (see branching/workers/process_pool.py).
 TINY = [str(INSTANCES / name) for name in ("egout.mps", "flugpl.mps", "lseu.mps")]
 RULES = ("scip:relpscost", "scip:mostinf")
 
@@ -386,3 +388,29 @@ def test_a_wrong_optimum_in_the_file_fails_the_command_loudly(tmp_path, capsys):
         store.finish()
     assert main(["evaluate", "--instances", TINY[0], "--policy", "scip:pscost", "--out", str(path)]) == 1
     assert "WRONG RESULT: egout" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_rows_of_ray_are_those_of_processes(tmp_path):
+    pytest.importorskip("ray", reason="Ray is not installed (extra [ray])")
+    from revibranch.branching.workers.ray_pool import RayPool
+
+    sources = [source for name in ("flugpl.mps", "lseu.mps") for source in resolve(str(INSTANCES / name))]
+    wanted = list_jobs(sources, ["scip:pscost", "scip:mostinf"], [0, 1], "clean", 100.0)
+    tables = []
+    for name, pool in (("ray", RayPool(workers=2)), ("processes", ProcessPool(2))):
+        rows = evaluated(wanted, tmp_path / f"{name}.parquet", pool)
+        pool.close()
+        tables.append({(row.instance, row.policy, row.seed): (row.status, row.nodes, row.lp_iterations) for row in rows})
+    assert len(tables[0]) == len(wanted)
+    assert tables[0] == tables[1]
+    assert all(status == "optimal" for status, _, _ in tables[0].values())
+
+
+@pytest.mark.parametrize("workers", ["0", "-1", "many", "1.5", "ray:/x"])
+def test_nonsense_workers_are_one_line(workers, capsys, tmp_path):
+    code = main(["evaluate", "--instances", "a", "--policy", "scip:pscost", "--workers", workers, "--out", str(tmp_path / "r.parquet")])
+    assert code == 2
+    error = capsys.readouterr().err.strip()
+    assert "\n" not in error
+    assert "no number of processes" in error

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 
+from revibranch.branching.workers.pool import Outcome
 from revibranch.gnn.checkpoint import load_checkpoint, save_checkpoint
 from revibranch.gnn.description import Description
 from revibranch.gnn.network import BranchingNetwork
@@ -24,7 +25,7 @@ from revibranch.gnn.training.reinforcement import Reinforcement
 from revibranch.gnn.training.reports import RoundReport
 from revibranch.gnn.training.rollout import RolloutResult, RolloutTask, Weights, roll_out
 from revibranch.gnn.training.state import StateError, load_state, save_state
-from revibranch.gnn.training.tasks import Outcome, SerialTasks
+from revibranch.gnn.training.tasks import SerialTasks
 from revibranch.gnn.training.train_reinforcement import ReinforcementObserver, train_reinforcement
 from revibranch.instances.families import get
 

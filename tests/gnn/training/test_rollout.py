@@ -13,8 +13,8 @@ from revibranch.gnn.config import NetworkConfig
 from revibranch.gnn.network import BranchingNetwork
 from revibranch.gnn.training.exploration import Exploration, Explorer
 from revibranch.gnn.training.instance_section import Kind
-from revibranch.gnn.training.pools import open_tasks
 from revibranch.gnn.training.rollout import RolloutResult, RolloutTask, Weights, roll_out
+from revibranch.gnn.training.tasks import open_tasks
 
 KIND = Kind(family="auction", size="30x120")
 TASK = RolloutTask(

@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from revibranch.branching.workers.pool import Outcome
 from revibranch.gnn.training.interruption import Interrupted
 from revibranch.gnn.training.reports import ValidationReport
 from revibranch.gnn.training.rollout import RolloutResult, RolloutTask, Weights, roll_out
 from revibranch.gnn.training.sections import settings_of
-from revibranch.gnn.training.tasks import Outcome, SerialTasks
+from revibranch.gnn.training.tasks import SerialTasks
 
 from .trainings import Rollout, recipe, run
 

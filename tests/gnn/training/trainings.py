@@ -7,11 +7,12 @@ from typing import Any, TypeAlias
 
 import torch
 
+from revibranch.branching.workers.pool import Outcome
 from revibranch.gnn.network import BranchingNetwork
 from revibranch.gnn.training.recipe import ReinforcementRecipe, load_recipe
 from revibranch.gnn.training.reinforcement import Reinforcement
 from revibranch.gnn.training.rollout import RolloutResult, RolloutTask, roll_out
-from revibranch.gnn.training.tasks import Outcome, SerialTasks
+from revibranch.gnn.training.tasks import SerialTasks
 
 Rollout: TypeAlias = Outcome[RolloutTask, RolloutResult]
 

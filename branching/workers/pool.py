@@ -1,0 +1,78 @@
+"""What a pool of workers promises: every task has an outcome, whatever becomes of its worker."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Generator, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
+
+from ..complaints import one_line
+
+__all__ = ["ERROR_LENGTH", "Outcome", "Pool", "attempt", "described", "gave_no_answer"]
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+ERROR_LENGTH = 1000
+"""Characters of an error that are kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome(Generic[T, R]):
+    """What became of a task: its result, or in one line the error for which there is none."""
+
+    task: T
+    result: R | None
+    error: str | None
+
+
+class Pool(Protocol):
+    """Workers, wherever they are."""
+
+    @property
+    def running(self) -> int:
+        """Tasks being worked on at this moment."""
+
+    def run(
+        self, function: Callable[..., R], tasks: Iterable[T], patience: Callable[[T], float], shared: tuple[Any, ...] = ()
+    ) -> Generator[Outcome[T, R] | None]:
+        """Work off the tasks, in order of their start. Closing the generator ends what runs.
+
+        Args:
+            function: module-level function of a task and of what the tasks share, pickled by name. The modules that it needs are imported
+                before a task's time begins.
+            tasks: picklable; the next one is taken when a worker is free.
+            patience: wall seconds after which a task is given up; ``inf`` for none.
+            shared: further arguments, the same for all tasks, such as a network's weights; a worker gets them once.
+
+        Yields:
+            An outcome as each task ends, in any order, and None several times a second for the caller to look around.
+        """
+
+    def cancel(self) -> None:
+        """Start nothing more and give up what runs; ``run`` then hands out what had finished and ends."""
+
+    def close(self) -> None:
+        """Let go of the workers."""
+
+
+def attempt(function: Callable[..., R], task: T, shared: tuple[Any, ...] = ()) -> Outcome[T, R]:
+    """Run a function on a task in this process; an exception is an outcome too."""
+    try:
+        return Outcome(task, function(task, *shared), None)
+    except Exception as error:
+        return Outcome(task, None, described(error))
+
+
+def described(error: BaseException) -> str:
+    """An exception's type and message, and where it was raised if that is known, in one line."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+    return one_line(f"{type(error).__name__}: {error}")[: ERROR_LENGTH - len(place)] + place
+
+
+def gave_no_answer(patience: float) -> str:
+    """The error of a task that was given up."""
+    return f"gave no answer within {patience:g} s of wall time and was killed"
