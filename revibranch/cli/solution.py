@@ -29,7 +29,12 @@ class SolutionFile:
         """Why nothing was written."""
         if path.exists() and (not path.is_file() or any(Path(other).exists() and path.samefile(other) for other in read)):
             raise ValueError(f"cannot write the solution to {path}: it is no regular file, or one of those that are read")
-        if not os.access(path.resolve().parent, os.W_OK):
+        try:
+            self._target = path.resolve()
+            writable = os.access(self._target.parent, os.W_OK) and not self._target.is_symlink()
+        except RuntimeError:  # links that lead round in a circle; Python 3.13 gives back the link
+            writable = False
+        if not writable:
             raise ValueError(f"cannot write the solution to {path}: its folder is not there, or nothing may be written there")
 
     def keep(self, model: Model) -> None:
@@ -41,7 +46,7 @@ class SolutionFile:
             self.complaint = f"there is no solution to write to {self._path}"
             return
         try:
-            write_atomically(self._path.resolve(), _text(model))
+            write_atomically(self._target, _text(model))
         except Exception as error:
             self.complaint = f"the solution could not be written: {error}"
 

@@ -47,10 +47,11 @@ def test_where_there_is_no_solution_the_file_stays_and_the_result_is_told(tmp_pa
 def test_a_solution_never_takes_the_place_of_what_is_read(tmp_path: Path, capfd: Capture) -> None:
     file = tmp_path / "a.mps"
     file.write_bytes(LSEU.read_bytes())
-    link, pipe = tmp_path / "link.mps", tmp_path / "pipe"
+    link, pipe, circle = tmp_path / "link.mps", tmp_path / "pipe", tmp_path / "circle.sol"
     link.symlink_to(file)
+    circle.symlink_to(circle)
     os.mkfifo(pipe)
-    for target in (file, link, pipe, tmp_path / "nowhere" / "a.sol"):
+    for target in (file, link, pipe, circle, tmp_path / "nowhere" / "a.sol"):
         assert main(["solve", str(file), "--policy", "scip:default", "--solution", str(target)]) == 2
         assert len(capfd.readouterr().err.strip().splitlines()) == 1
     assert file.read_bytes() == LSEU.read_bytes()
