@@ -18,7 +18,7 @@ from typing import Any, Literal, get_args
 from pydantic import ValidationError
 
 from ..branching.files import locked, write_atomically
-from ..branching.workers.processes import deaf_to, one_thread
+from ..branching.workers.processes import starting
 from . import families
 from .family import Parameters, Size
 from .files import file_sha256
@@ -184,7 +184,7 @@ def _write_all(wanted: InstanceSet, seeds: Sequence[int], folder: Path, workers:
             while True:
                 # A short queue: an interrupt then waits for a few files, not for all.
                 while len(running) < 2 * workers and (following := next(queue, None)) is not None:
-                    with one_thread(), deaf_to(signal.SIGINT):  # workers start as jobs are handed in
+                    with starting(signal.SIGINT):  # workers start as jobs are handed in
                         running.add(pool.submit(_write_one, wanted, following, folder))
                 if not running:
                     return

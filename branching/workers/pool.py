@@ -41,9 +41,9 @@ class Pool(Protocol):
         """Work off the tasks, in order of their start. Closing the generator ends what runs.
 
         Args:
-            function: module-level function of a task and of what the tasks share, pickled by name. The modules that it needs are imported
-                before a task's time begins.
-            tasks: picklable; the next one is taken when a worker is free.
+            function: module-level function of a task and of what the tasks share, pickled by name. Its module is imported before a task's
+                time begins.
+            tasks: the next one is taken when a worker is free. One that cannot be pickled has an error for its outcome.
             patience: wall seconds after which a task is given up; ``inf`` for none.
             shared: further arguments, the same for all tasks, such as a network's weights; a worker gets them once.
 
@@ -52,10 +52,10 @@ class Pool(Protocol):
         """
 
     def cancel(self) -> None:
-        """Start nothing more and give up what runs; ``run`` then hands out what had finished and ends."""
+        """Have the run that goes on, or the next one if none does, start nothing more: it hands out what has finished and ends."""
 
     def close(self) -> None:
-        """Let go of the workers."""
+        """End what runs and let go of the workers."""
 
 
 def attempt(function: Callable[..., R], task: T, shared: tuple[Any, ...] = ()) -> Outcome[T, R]:

@@ -6,8 +6,8 @@ of its own, and one that dies or hangs costs its task and is replaced.
 Where solves are compared, a process does one task and ends. SCIP's symmetry detection depends on the layout of the memory: repeated
 within one process, the same solve of the Steiner triple problem stein27 takes now 85 nodes, now 111 (SCIP 10.0.2, plain PySCIPOpt,
 without symmetry handling always the same). A new process, whose memory has no history, makes that rare, though not impossible, and
-its peak memory is that of the one run. It costs the import of SCIP, some 0.3 s, and of torch, some 3 s, which rollouts of a training
-do not pay each time: there processes stay.
+its peak memory is that of the one run. It costs the import of SCIP, some 0.3 s, and of torch, some 3 s, where a policy needs it. Rollouts
+of a training do not pay that each time: there processes stay.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import os
 import pickle
 import signal
 import tempfile
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import suppress
 from multiprocessing.connection import wait
 from multiprocessing.context import SpawnProcess
@@ -26,9 +26,9 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, TypeVar, cast
 
-from .pool import ERROR_LENGTH, Outcome, gave_no_answer
+from .pool import ERROR_LENGTH, Outcome, described, gave_no_answer
 from .process_worker import LOADED, UP, serve
-from .processes import deaf_to, one_thread
+from .processes import start
 
 __all__ = ["ProcessPool"]
 
@@ -66,11 +66,13 @@ class ProcessPool:
         return len(self._busy)
 
     def cancel(self) -> None:
-        """Start nothing more and give up what runs."""
+        """See ``Pool.cancel``."""
         self._cancelled = True
 
     def close(self) -> None:
-        """End the processes that stay."""
+        """End all processes."""
+        while self._busy:
+            self._busy.pop().stop()
         while self._idle:
             self._idle.pop().stop()
 
@@ -82,8 +84,10 @@ class ProcessPool:
         try:
             while True:
                 while not self._cancelled and self.running < self._count and (task := next(queue, _END)) is not _END:
-                    self._busy.append(self._worker())
-                    self._busy[-1].give(function, shared, task, patience(cast(T, task)))
+                    try:
+                        self._hand_out(function, shared, task, patience(cast(T, task)))
+                    except Exception as error:  # pickle's are many
+                        yield Outcome(cast(T, task), None, described(error))
                 if not self._busy:
                     return
                 yield from self._collect(0.0 if self._cancelled else 0.2)
@@ -95,6 +99,15 @@ class ProcessPool:
                 self._busy.pop().stop()
             self._cancelled = False
 
+    def _hand_out(self, function: Callable[..., Any], shared: tuple[Any, ...], task: object, patience: float) -> None:
+        worker = self._worker()
+        try:
+            worker.give(function, shared, task, patience)
+        except BaseException:
+            worker.stop()
+            raise
+        self._busy.append(worker)
+
     def _worker(self) -> _Worker:
         while self._idle:
             worker = self._idle.pop()
@@ -103,18 +116,21 @@ class ProcessPool:
             worker.stop()  # it died after its last task
         return _Worker(self._stay)
 
-    def _collect(self, timeout: float) -> Iterator[Outcome[Any, Any]]:
+    def _collect(self, timeout: float) -> list[Outcome[Any, Any]]:
+        """All outcomes that there are: whoever gets them one by one may take his time, which is not the workers'."""
         ready = set(wait([handle for worker in self._busy for handle in worker.handles], timeout))
+        outcomes = []
         for worker in tuple(self._busy):
             outcome = worker.take(spoke=not ready.isdisjoint(worker.handles))
             if outcome is None:
                 continue
+            outcomes.append(outcome)
             self._busy.remove(worker)
             if self._stay and not worker.lost:
                 self._idle.append(worker)
             else:
                 worker.stop()
-            yield outcome
+        return outcomes
 
 
 class _Worker:
@@ -127,9 +143,13 @@ class _Worker:
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
         self.process: SpawnProcess = context.Process(target=serve, args=(theirs, log, stays), daemon=True)
-        with one_thread(), deaf_to(signal.SIGINT, signal.SIGTERM):
-            self.process.start()
-        theirs.close()  # or the pipe would not end when the process does
+        try:
+            start(self.process)
+        except BaseException:
+            self._forget()
+            raise
+        finally:
+            theirs.close()  # or the pipe would not end when the process does
         # A program that ends waits for its processes after a SIGTERM, to which these are deaf.
         Finalize(self, self.process.kill, exitpriority=0)
         self.handles = (self.pipe, self.process.sentinel)
@@ -139,12 +159,13 @@ class _Worker:
         self._given: tuple[Callable[..., Any], tuple[Any, ...]]
         self._loaded: tuple[Callable[..., Any], tuple[Any, ...]] | None = None
         self._task: Any = None
-        self._patience = self._deadline = 0.0
+        self._patience = 0.0
+        self._limit, self._deadline = 0.0, 0.0
 
     def give(self, function: Callable[..., Any], shared: tuple[Any, ...], task: object, patience: float) -> None:
         """Hand over a task, and with it the function and what its tasks share, unless the worker has them."""
         self._task, self._patience, self._given = task, patience, (function, shared)
-        self._deadline = monotonic() + _STARTUP_SECONDS
+        self._set_limit(_STARTUP_SECONDS)
         has_them = self._loaded is not None and self._loaded[0] is function and _same(self._loaded[1], shared)
         self._unsent = pickle.dumps((None if has_them else pickle.dumps(self._given), pickle.dumps(task)))
         if self._up:
@@ -160,8 +181,11 @@ class _Worker:
             return self._listen()
         if monotonic() > self._deadline:
             self.lost = True
-            return Outcome(self._task, None, gave_no_answer(self._patience))
+            return Outcome(self._task, None, gave_no_answer(self._limit))
         return None
+
+    def _set_limit(self, seconds: float) -> None:
+        self._limit, self._deadline = seconds, monotonic() + seconds
 
     def _listen(self) -> Outcome[Any, Any] | None:
         try:
@@ -172,15 +196,23 @@ class _Worker:
                     self._log_path.unlink()  # both have it open: nothing is left behind, whatever ends them
                     self._send()
                 elif message == LOADED:
-                    self._loaded, self._deadline = self._given, monotonic() + self._patience
+                    self._loaded = self._given
+                    self._set_limit(self._patience)
                 else:
-                    return Outcome(self._task, *pickle.loads(message))
+                    return self._outcome(message)
             if self.process.is_alive():
                 return None
         except (EOFError, OSError):
             self.process.join(5.0)
         self.lost = True
         return Outcome(self._task, None, self._cause_of_death())
+
+    def _outcome(self, message: bytes) -> Outcome[Any, Any]:
+        try:
+            result, error = pickle.loads(message)
+        except Exception as unreadable:  # pickle's are many, and those of the result's own class
+            return Outcome(self._task, None, described(unreadable))
+        return Outcome(self._task, result, error)
 
     def _send(self) -> None:
         if self._unsent is not None:
@@ -203,6 +235,9 @@ class _Worker:
         """End the process, whatever it does."""
         self.process.kill()
         self.process.join()
+        self._forget()
+
+    def _forget(self) -> None:
         self.pipe.close()
         self._log.close()
         self._log_path.unlink(missing_ok=True)

@@ -78,7 +78,9 @@ def _die_with_parent() -> None:
         os._exit(1)
 
     threading.Thread(target=wait, daemon=True).start()
-    if sys.platform == "linux":  # the thread has no turn while a solve holds the interpreter, for hours perhaps; the kernel needs none
+    # The thread has no turn while a solve holds the interpreter, for hours perhaps. The kernel needs none; what it watches is the
+    # thread that started this process, see ``processes.start``.
+    if sys.platform == "linux":
         pr_set_pdeathsig = 1
         ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
         if os.getppid() != parent.pid:

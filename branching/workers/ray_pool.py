@@ -6,7 +6,7 @@ from family, size and seed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any, TypeVar, cast
@@ -63,11 +63,12 @@ class RayPool:
         return len(self._running)
 
     def cancel(self) -> None:
-        """Start nothing more and give up what runs."""
+        """See ``Pool.cancel``."""
         self._cancelled = True
 
     def close(self) -> None:
-        """Leave the cluster, or stop the Ray that this pool started."""
+        """End what runs; leave the cluster, or stop the Ray that this pool started."""
+        self._give_up()
         if self._started:
             self._ray.shutdown()
 
@@ -82,7 +83,12 @@ class RayPool:
             while True:
                 while not self._cancelled and self.running < count and (task := next(queue, _END)) is not _END:
                     seconds = patience(cast(T, task))
-                    self._running[remote.remote(task, *references)] = _Running(task, monotonic() + seconds, seconds)
+                    try:
+                        reference = remote.remote(task, *references)
+                    except Exception as error:  # pickle's are many
+                        yield Outcome(cast(T, task), None, described(error))
+                    else:
+                        self._running[reference] = _Running(task, monotonic() + seconds, seconds)
                 if not self._running:
                     return
                 yield from self._collect(0.0 if self._cancelled else 0.2)
@@ -90,10 +96,12 @@ class RayPool:
                     return
                 yield None
         finally:
-            for reference in self._running:
-                self._ray.cancel(reference, force=True)
-            self._running = {}
+            self._give_up()
             self._cancelled = False
+
+    def _give_up(self) -> None:
+        while self._running:
+            self._ray.cancel(self._running.popitem()[0], force=True)
 
     def _remote_of(self, function: Callable[..., Any]) -> Any:
         if self._remote is None or self._remote[0] is not function:
@@ -108,17 +116,17 @@ class RayPool:
         self._stored = [(thing, known[id(thing)] if id(thing) in known else self._ray.put(thing)) for thing in shared]
         return [reference for _, reference in self._stored]
 
-    def _collect(self, timeout: float) -> Iterator[Outcome[Any, Any]]:
-        references = list(self._running)
-        ended, _ = self._ray.wait(references, num_returns=len(references), timeout=timeout)
-        for reference in ended:
-            yield self._outcome(self._running.pop(reference).task, reference)
+    def _collect(self, timeout: float) -> list[Outcome[Any, Any]]:
+        """All outcomes that there are: whoever gets them one by one may take his time, which is not the workers'."""
+        self._ray.wait(list(self._running), num_returns=1, timeout=timeout)
+        ended, _ = self._ray.wait(list(self._running), num_returns=len(self._running), timeout=0.0)
+        outcomes = [self._outcome(self._running.pop(reference).task, reference) for reference in ended]
         now = monotonic()
-        for reference, running in list(self._running.items()):
-            if now > running.deadline:
-                self._ray.cancel(reference, force=True)
-                del self._running[reference]
-                yield Outcome(running.task, None, gave_no_answer(running.patience))
+        for reference in [reference for reference, running in self._running.items() if now > running.deadline]:
+            late = self._running.pop(reference)
+            self._ray.cancel(reference, force=True)
+            outcomes.append(Outcome(late.task, None, gave_no_answer(late.patience)))
+        return outcomes
 
     def _outcome(self, task: Any, reference: Any) -> Outcome[Any, Any]:
         try:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import math
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
@@ -29,6 +30,7 @@ from ...branching.settings import apply_limits, apply_settings
 from ...branching.solving import attach, optimize
 from ...branching.state import BranchState, variable_column_names
 from .errors import TrainingError
+from .interruption import Interrupted, Signals
 from .recipe import Recipe, SampleSettings
 from .run_folder import make_folder
 from .sections import settings_of
@@ -189,6 +191,7 @@ def collect(
 
     Raises:
         TrainingError: the folder holds samples of other settings, or the instances are too few.
+        Interrupted: SIGINT or SIGTERM came; the episodes that were finished are there.
         OSError: the folder cannot be written.
     """
     instance_of = recipe.instances.training if purpose == "training" else recipe.instances.validation
@@ -228,25 +231,32 @@ def collect(
         if complete() is not None:
             break
     # CPU seconds may take a multiple of wall seconds on a busy machine.
-    outcomes = run_tasks(_solve, tasks, workers=workers, timeout=10 * recipe.samples.time_limit + 60)
     last = complete()
-    while last is None:
-        outcome = next(outcomes, None)
-        if outcome is None and seconds is not None:
-            break
-        if outcome is None:
-            found = sum(report.samples for report in reports.values())
-            raise TrainingError(f"{recipe.instances.limit} {purpose} instances hold {found} samples, {goal} are asked for")
-        report = outcome.result or SolveReport(outcome.task.number, outcome.task.instance.name, 0, 0, error=outcome.error)
-        done(report)
-        if len(reports) >= _HOPELESS and not any(report.samples for report in reports.values()):
-            raise TrainingError(f"the first {_HOPELESS} {purpose} instances gave no sample: {report.error or 'too small a size?'}")
-        last = complete()
-        if last is None and monotonic() > deadline and (len(reports) >= _PATIENCE or any(report.samples for report in reports.values())):
-            break
-    outcomes.close()
+    waiting = [] if last is not None else tasks
+    pooled = run_tasks(_solve, waiting, workers=workers, timeout=10 * recipe.samples.time_limit + 60)
+    with Signals() as signals, closing(pooled) as outcomes:
+        for outcome in outcomes:
+            if outcome is not None:
+                report = outcome.result or SolveReport(outcome.task.number, outcome.task.instance.name, 0, 0, error=outcome.error)
+                done(report)
+                if len(reports) >= _HOPELESS and not any(report.samples for report in reports.values()):
+                    raise TrainingError(f"the first {_HOPELESS} {purpose} instances gave no sample: {report.error or 'too small a size?'}")
+                last = complete()
+            if signals.received is not None:
+                raise Interrupted(signals.received)
+            if last is not None or (monotonic() > deadline and _enough(reports)):
+                break
+        else:
+            if last is None and seconds is None:
+                found = sum(report.samples for report in reports.values())
+                raise TrainingError(f"{recipe.instances.limit} {purpose} instances hold {found} samples, {goal} are asked for")
     needed = sorted(reports) if last is None else range(last + 1)
     return [_episode_path(folder, instance_of(number)) for number in needed if reports[number].samples]
+
+
+def _enough(reports: Mapping[int, SolveReport]) -> bool:
+    """Whether what is there may do when the time is up."""
+    return len(reports) >= _PATIENCE or any(report.samples for report in reports.values())
 
 
 def _episode_path(folder: Path, instance: InstanceSource) -> Path:

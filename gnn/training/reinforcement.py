@@ -8,6 +8,7 @@ state, which is written between rounds.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic
@@ -231,18 +232,17 @@ class Reinforcement:
         """
         results: dict[int, RolloutResult] = {}
         lost: list[_Lost] = []
-        outcomes = self._pool.run(tasks, weights)
-        for outcome in outcomes:
-            if signals.received is not None:
-                break
-            if outcome.result is None:
-                lost.append(outcome)
-            else:
-                results[outcome.task.entropy[-1]] = outcome.result
+        with closing(self._pool.run(tasks, weights)) as outcomes:
+            for outcome in outcomes:
+                if signals.received is not None:
+                    break
+                if outcome is None:
+                    continue
+                if outcome.result is None:
+                    lost.append(outcome)
+                else:
+                    results[outcome.task.entropy[-1]] = outcome.result
         if signals.received is not None and len(results) < len(tasks):  # also where it was the signal that lost the last one
-            close = getattr(outcomes, "close", None)
-            if close is not None:
-                close()
             self._stop(signals.received)
         return results, lost
 

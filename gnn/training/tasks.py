@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
+from contextlib import closing
 from typing import Generic, Protocol, TypeVar
 
 from ...branching.workers.pool import Outcome, Pool, attempt
@@ -21,10 +22,11 @@ R_out = TypeVar("R_out")
 class Tasks(Protocol[T_in, S_in, R_out]):
     """Somewhere to run a function on tasks that share something, such as a network's weights."""
 
-    def run(self, tasks: Iterable[T_in], shared: S_in) -> Iterator[Outcome[T_in, R_out]]:
+    def run(self, tasks: Iterable[T_in], shared: S_in) -> Generator[Outcome[T_in, R_out] | None]:
         """Run the function on every task and on what they share; outcomes in the order in which they come.
 
-        Tasks are taken from the iterable when a worker is free. Closing the iterator ends the tasks that run.
+        Tasks are taken from the iterable when a worker is free. While others work None comes several times a second, for the caller to look
+        around. Closing the generator ends the tasks that run.
         """
 
     def close(self) -> None:
@@ -37,7 +39,7 @@ class SerialTasks(Generic[T, S, R]):
     def __init__(self, function: Callable[[T, S], R]) -> None:
         self._function = function
 
-    def run(self, tasks: Iterable[T], shared: S) -> Iterator[Outcome[T, R]]:
+    def run(self, tasks: Iterable[T], shared: S) -> Generator[Outcome[T, R] | None]:
         """See ``Tasks.run``."""
         for task in tasks:
             yield attempt(self._function, task, (shared,))
@@ -58,9 +60,9 @@ class PoolTasks(Generic[T, S, R]):
     def __init__(self, function: Callable[[T, S], R], pool: Pool, timeout: float) -> None:
         self._function, self._pool, self._timeout = function, pool, timeout
 
-    def run(self, tasks: Iterable[T], shared: S) -> Generator[Outcome[T, R]]:
+    def run(self, tasks: Iterable[T], shared: S) -> Generator[Outcome[T, R] | None]:
         """See ``Tasks.run``."""
-        yield from _outcomes(self._pool, self._function, tasks, self._timeout, (shared,))
+        return self._pool.run(self._function, tasks, lambda _: self._timeout, (shared,))
 
     def close(self) -> None:
         """Let go of the workers."""
@@ -87,22 +89,11 @@ def open_tasks(function: Callable[[T, S], R], workers: int | str, timeout: float
     return PoolTasks(function, ProcessPool(workers, stay=True), timeout) if workers else SerialTasks(function)
 
 
-def run_tasks(function: Callable[[T], R], tasks: Iterable[T], *, workers: int, timeout: float) -> Generator[Outcome[T, R]]:
-    """Run a function on every task, which share nothing; see ``open_tasks``. Closing the iterator ends the workers and their tasks."""
+def run_tasks(function: Callable[[T], R], tasks: Iterable[T], *, workers: int, timeout: float) -> Generator[Outcome[T, R] | None]:
+    """Run a function on every task, which share nothing; see ``open_tasks`` and ``Tasks.run``."""
     if not workers:
         for task in tasks:
             yield attempt(function, task)
         return
-    pool = ProcessPool(workers, stay=True)
-    try:
-        yield from _outcomes(pool, function, tasks, timeout, ())
-    finally:
-        pool.close()
-
-
-def _outcomes(
-    pool: Pool, function: Callable[..., R], tasks: Iterable[T], timeout: float, shared: tuple[object, ...]
-) -> Generator[Outcome[T, R]]:
-    for outcome in pool.run(function, tasks, lambda _: timeout, shared):
-        if outcome is not None:
-            yield outcome
+    with closing(ProcessPool(workers, stay=True)) as pool:
+        yield from pool.run(function, tasks, lambda _: timeout)

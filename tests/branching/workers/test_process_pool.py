@@ -9,6 +9,8 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from itertools import repeat
 from pathlib import Path
@@ -80,6 +82,35 @@ def test_a_hung_worker_is_given_up_and_the_others_go_on(stay: bool) -> None:
     assert found["next"].result == "next"
 
 
+@either
+def test_an_answer_that_came_while_the_caller_was_busy_counts(stay: bool) -> None:
+    found = []
+    with contextlib.closing(ProcessPool(2, stay=stay)) as pool:
+        for outcome in pool.run(work.nap, [0.1, 0.7], lambda _: 1.5):
+            if outcome is not None:
+                found.append(outcome.error)
+                time.sleep(2.0)
+    assert found == [None, None]
+
+
+@either
+def test_what_cannot_be_pickled_or_read_back_costs_itself_only(stay: bool) -> None:
+    lock = threading.Lock()
+    found = outcomes(["first", lock, "unreadable", "last"], workers=1, stay=stay)
+    assert [found[word].result for word in ("first", "last")] == ["first", "last"]
+    assert "pickle" in str(found[lock].error)
+    assert str(found["unreadable"].error).startswith("RuntimeError: from another version (work.py:")
+
+
+def test_workers_outlive_the_thread_that_began_the_run() -> None:
+    pool = ProcessPool(1)
+    run = pool.run(work.nap, [1.0], lambda _: 60.0)
+    thread = threading.Thread(target=next, args=(run,))
+    thread.start()
+    thread.join()
+    assert [outcome.error for outcome in run if outcome] == [None]
+
+
 def test_starting_up_does_not_count() -> None:
     pool = ProcessPool(1)
     assert [outcome.error for outcome in pool.run(work.share, ["a"], lambda _: 1.0, (work.Slow(),)) if outcome] == [None]
@@ -139,6 +170,25 @@ def test_cancel_ends_the_run_and_leaves_no_process(stay: bool) -> None:
             assert multiprocessing.active_children()
             pool.cancel()
     assert ended == ["first"]
+
+
+@either
+def test_what_is_cancelled_before_it_begins_does_nothing(stay: bool) -> None:
+    pool = ProcessPool(1, stay=stay)
+    pool.cancel()
+    assert list(pool.run(work.act, ["first"], lambda _: 60.0)) == []
+    assert [outcome.result for outcome in pool.run(work.act, ["second"], lambda _: 60.0) if outcome] == ["second"]
+    pool.close()
+
+
+@either
+def test_closing_the_pool_ends_what_runs(stay: bool) -> None:
+    pool = ProcessPool(1, stay=stay)
+    run = pool.run(work.act, ["hang", "never"], lambda _: 60.0)
+    next(run)
+    pool.close()
+    assert multiprocessing.active_children() == []
+    run.close()
 
 
 @either

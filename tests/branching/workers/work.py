@@ -33,6 +33,8 @@ def act(word: str) -> str:
             ctypes.PyDLL(None).sleep(1000)
         case "unpicklable":
             return lambda: None  # type: ignore[return-value]
+        case "unreadable":
+            return Unreadable()  # type: ignore[return-value]
         case "threads":
             return os.environ["OMP_NUM_THREADS"] + ("late" if "numpy" in sys.modules and "OMP_NUM_THREADS" not in os.environ else "")
         case "mute":
@@ -51,6 +53,21 @@ def _caught() -> list[str]:
         os.kill(os.getpid(), number)
     time.sleep(0.05)
     return names
+
+
+class Unreadable:
+    """Leaves a worker, and cannot be made again."""
+
+    def __reduce__(self) -> tuple[object, tuple[()]]:
+        return _refuse, ()
+
+
+def _refuse() -> None:
+    raise RuntimeError("from another version")
+
+
+def nap(seconds: float) -> None:
+    time.sleep(seconds)
 
 
 def pid(_: object) -> int:

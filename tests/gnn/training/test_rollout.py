@@ -95,8 +95,9 @@ def test_processes_and_ray_give_the_episodes_of_this_process(workers: Any) -> No
     serial = open_tasks(roll_out, 0, timeout=300)
     try:
         for shared in (frozen, later, frozen):  # weights change between rounds: no worker may keep old ones
-            found = {outcome.task.instance: outcome.result for outcome in pool.run(tasks, shared)}
+            found = {outcome.task.instance: outcome.result for outcome in pool.run(tasks, shared) if outcome}
             for outcome in serial.run(tasks, shared):
+                assert outcome is not None
                 theirs = found[outcome.task.instance]
                 assert outcome.result is not None
                 assert theirs is not None
