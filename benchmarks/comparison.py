@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 from .rows import RunRow
 from .statistics import FloatArray, Metric, Pair, cost, solved, unbranched
@@ -168,6 +167,8 @@ def _wilcoxon(log_ratios: FloatArray) -> float | None:
     differences = log_ratios[np.abs(log_ratios) >= 1e-12]
     if not differences.size:
         return 1.0  # SciPy has no answer where nothing differs; the hypothesis of no difference stands
+    from scipy import stats  # of the extra bench; whoever reads rows has it, and is told where not
+
     return _finite(float(stats.wilcoxon(differences).pvalue))
 
 

@@ -112,7 +112,7 @@ def evaluated(jobs: Sequence[Job], path: Path, pool: Pool) -> list[RunRow]:
 
 def run_job(job: Job) -> RunRow:
     """Do one run; this is what workers execute."""
-    from .run import run  # SCIP and torch are loaded where they are needed, in the worker
+    from .run import run  # here, since reports import this module and need no SCIP
 
     # Before anything is read: of a file that is overwritten meanwhile, a later session will see that it is another one.
     file, weights = _file_of(job.source), policy_checksum(job.policy)

@@ -24,7 +24,7 @@ import numpy as np
 from ..branching.workers.process_pool import ProcessPool
 from ..gnn.devices import DEVICES, Device
 from ..gnn.training.recipe import load_recipe
-from ..gnn.training.run_folder import RECIPE_NAME, STATE_NAME, recipe_text
+from ..gnn.training.run_folder import LOG_NAME, RECIPE_NAME, STATE_NAME, checkpoint_path, recipe_text
 from ..instances.files import resolve_all
 from .evaluate import evaluated, list_jobs
 from .page import document
@@ -151,7 +151,7 @@ def _require(recipe: Path, folder: Path, changes: Sequence[str]) -> None:
 
 def _checkpoint(recipe: Path, folder: Path) -> Path:
     """What a training writes last."""
-    return folder / f"{load_recipe(recipe).name}.safetensors"
+    return checkpoint_path(folder, load_recipe(recipe).name)
 
 
 def relabelled(rows: Sequence[RunRow], checkpoints: Mapping[str, tuple[str, int]], seeds: int) -> list[RunRow]:
@@ -170,7 +170,7 @@ def _curves(runs: Mapping[tuple[str, int], Path]) -> str:
     """Nodes at validation against decisions, mean over the trainings of a variant, as a Markdown table."""
     curves: dict[str, dict[int, list[float]]] = {}
     for (name, _), folder in runs.items():
-        lines = [json.loads(line) for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+        lines = [json.loads(line) for line in (folder / LOG_NAME).read_text(encoding="utf-8").splitlines()]
         # One that was done anew after a crash is written twice.
         points = {line["decisions"]: line["nodes"] for line in lines if line["kind"] == "validation"}
         for place, nodes in enumerate(points.values()):

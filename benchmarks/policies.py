@@ -63,7 +63,7 @@ def load(policy: str, *, mode: Mode = "time", guard: bool = False, device: Devic
     """
     if scip_rule(policy) is not None:
         return policy
-    from ..gnn.plugin import equip  # torch takes seconds to import, and SCIP's own rules do without
+    from ..gnn.plugin import equip
     from ..gnn.policy import load_policy
 
     name, modifiers = split_policy(policy)

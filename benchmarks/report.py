@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ..branching.files import json_value
@@ -91,7 +91,9 @@ def build_report(rows: Sequence[RunRow], *, baseline: str | None = None, illustr
     for title, group, illustrate in _groups(rows):
         present = [policy for policy in policies if any(row.policy == policy for row in group)]
         tables = [summary_table(group, present)]
-        if chosen in present and len(present) > 1:
+        if chosen not in present:
+            tables[0] = replace(tables[0], notes=[*tables[0].notes, f"No runs of the baseline {chosen} here: nothing is compared with it."])
+        elif len(present) > 1:
             tables.append(paired_table(group, present, chosen, trainings=trainings))
         drawn = list(_illustrations(group, policies, present, chosen, len(sections))) if illustrated and illustrate else []
         sections.append(Section(title, tables, drawn))

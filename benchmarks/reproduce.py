@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ..gnn.description import CheckpointError, Description, read_checkpoint
 from ..gnn.pretrained import pretrained_names, pretrained_path
-from ..gnn.training.run_folder import holds_run, recipe_changes
+from ..gnn.training.run_folder import checkpoint_path, holds_run, recipe_changes
 
 __all__ = ["commands", "difference"]
 
@@ -79,7 +79,7 @@ def main(name: str, repository: Path, out: Path) -> None:
         if subprocess.run(step, cwd=folder, check=False).returncode:
             raise click.ClickException("that failed")
     try:
-        largest = difference(read_checkpoint(folder / "run" / f"{name}.safetensors")[1], shipped)
+        largest = difference(read_checkpoint(checkpoint_path(folder / "run", name))[1], shipped)
     except CheckpointError as error:
         raise click.ClickException(str(error)) from error
     if largest:

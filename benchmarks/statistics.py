@@ -5,7 +5,7 @@ How runs are counted, everywhere:
 - A run with status ``error`` has no numbers. It is counted as an error, never as a value.
 - A run that hit a limit costs the time limit in seconds (a lower bound of its true cost), and what it had used by then in
   nodes and LP iterations. The number of such runs stands beside the means.
-- An instance that all runs solved without branching (at most one node) has no tree to speak of. It is counted, and left
+- An instance that all runs solved without branching (at most one node, fair or not) has no tree to speak of. It is counted, and left
   out of node counts and wins, not of LP iterations and seconds.
 """
 
@@ -98,11 +98,11 @@ def cost(row: RunRow, metric: Metric) -> float | None:
 
 
 def unbranched(rows: Iterable[RunRow]) -> frozenset[str]:
-    """Instances that every run solved with at most one node; failed runs have no say."""
+    """Instances that every run solved with at most one node, and without reductions by probing; failed runs have no say."""
     trivial: dict[str, bool] = {}
     for row in rows:
         if row.status != "error":
-            flat = solved(row) and row.nodes is not None and row.nodes <= 1
+            flat = solved(row) and row.nodes is not None and max(row.nodes, row.fair_nodes or 0) <= 1
             trivial[row.instance] = trivial.get(row.instance, True) and flat
     return frozenset(instance for instance, flat in trivial.items() if flat)
 
@@ -136,6 +136,10 @@ class PolicySummary:
     limits: int
     """Runs that ended at a limit."""
     errors: int
+    decisions: int
+    """Branchings of the policy."""
+    fallbacks: int
+    """Nodes at which it failed, so that SCIP's next rule branched: their runs' numbers are not the policy's alone."""
     wins: float
     estimates: dict[str, Estimate]
 
@@ -158,6 +162,8 @@ def summarize(rows: Sequence[RunRow]) -> list[PolicySummary]:
                 solved=finished,
                 limits=len(own) - finished - errors,
                 errors=errors,
+                decisions=sum(row.decisions or 0 for row in own),
+                fallbacks=sum(row.fallbacks or 0 for row in own),
                 wins=shares.get(policy, 0.0),
                 estimates={name: _estimate(own, metric, trivial) for name, metric in METRICS.items()},
             )

@@ -16,7 +16,7 @@ from ..gnn.training.devices import torch_device
 from ..gnn.training.errors import TrainingError
 from ..gnn.training.recipe import Recipe, load_recipe
 from ..gnn.training.reinforcement_recipe import ReinforcementRecipe
-from ..gnn.training.run_folder import take_folder
+from ..gnn.training.run_folder import checkpoint_path, take_folder
 from ..gnn.training.train import Budget, Observer, train
 from ..gnn.training.train_reinforcement import ReinforcementObserver, train_reinforcement
 from ..instances.files import InstanceError, InstanceSource
@@ -34,6 +34,8 @@ _MOST_HELD_BACK = 20
 _MOST_VALIDATION = 10
 _MOST_SAMPLES = 20_000
 _PLAN = "plan.json"
+_OPTIONS = {"seconds": "--budget", "settings": "--settings"}
+"""What of a plan comes from options."""
 _SHARES = {"validation samples": 0.06, "training samples": 0.29, "imitation": 0.15, "reinforcement": 0.25, "choice": 0.05, "judgement": 0.2}
 """Of the budget. What a part leaves over goes to nobody: it ends sooner."""
 
@@ -183,7 +185,7 @@ def tailor(
         return round(max(1.0, share[part] * planned / rounds), 1)
 
     text = _IMITATION.format(common=common, most=_MOST_SAMPLES, settings=settings, limit=limit("training samples", 20 * planned))
-    imitation = out / "imitation" / "imitation.safetensors"
+    imitation = checkpoint_path(out / "imitation", "imitation")
     if not imitation.exists():
         observer.say("imitation of strong branching")
         recipe = _written(out / "imitation.toml", text)
@@ -191,13 +193,13 @@ def tailor(
         budget = Budget(share["validation samples"], share["training samples"], share["imitation"])
         train(recipe, text, imitation.parent, observer, resume=True, workers=workers, device=device, budget=budget)
     text = _REINFORCEMENT.format(
-        start=_toml(str(imitation)),
+        start=_toml(str(imitation.resolve())),
         common=common,
         settings=settings,
         limit=limit("reinforcement", 20 * planned),
         validations=len(parts.validation),
     )
-    reinforced = out / "reinforced" / "reinforced.safetensors"
+    reinforced = checkpoint_path(out / "reinforced", "reinforced")
     if not reinforced.exists():
         observer.say("reinforcement learning from there")
         training = _written(out / "reinforced.toml", text)
@@ -249,7 +251,8 @@ def _keep_to(path: Path, parts: Parts, seconds: float, settings: str, workers: i
     except (ValueError, LookupError, TypeError) as error:
         raise TrainingError(f"{path} is damaged: {error}") from error
     if changed:
-        raise TrainingError(f"{path.parent} holds a run with other {', '.join(changed)}: repeat them, or choose another folder with --out")
+        other = ", ".join(_OPTIONS.get(name, name) for name in changed)
+        raise TrainingError(f"{path.parent} holds a run with other {other}: repeat them, or choose another folder with --out")
     return planned
 
 

@@ -34,9 +34,9 @@ class Verdict:
 def judge(rows: Sequence[RunRow], policy: str, baseline: str = BASELINE) -> tuple[bool, str]:
     """Whether the policy is faster beyond doubt, and one sentence why.
 
-    It is to be used where no answer is wrong, no run of either failed, it solves all instances that the baseline solves, the whole 95 %
-    interval of the ratio of times lies below 1, and the signed-rank test says the same: an interval of few instances promises too much.
-    Fewer than ``FEWEST`` whose times differ can never pass that test.
+    It is to be used where no answer is wrong, no run of either failed, the policy failed at no node, it solves all instances that the
+    baseline solves, the whole 95 % interval of the ratio of times lies below 1, and the signed-rank test says the same: an interval of few
+    instances promises too much. Fewer than ``FEWEST`` whose times differ can never pass that test.
     """
     wrong = wrong_results(rows)
     if wrong:
@@ -45,6 +45,8 @@ def judge(rows: Sequence[RunRow], policy: str, baseline: str = BASELINE) -> tupl
         failed = [row for row in rows if row.policy == name and row.status == "error"]
         if failed:
             return False, f"{len(failed)} of {whose} failed, the first with: {failed[0].error}"
+    if failures := sum(row.fallbacks or 0 for row in rows if row.policy == policy):
+        return False, f"the policy failed at {failures} nodes, where SCIP's own rule branched in its place"
     done = {name: {row.instance for row in rows if row.policy == name and solved(row)} for name in (policy, baseline)}
     comparison = _seconds(rows, policy, baseline)
     if comparison.ratio is None:

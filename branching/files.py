@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
+from uuid import uuid4
 
 __all__ = ["json_value", "locked", "sync_folder", "write_atomically"]
 
@@ -25,10 +25,10 @@ def write_atomically(path: str | os.PathLike[str], content: bytes | Callable[[Bi
         OSError: the file cannot be written; the old one is as it was.
     """
     target = Path(path)
-    # Its own name behind a prefix may be longer than a file system allows.
-    partial = target.with_name(f".{hashlib.sha256(os.fsencode(target.name)).hexdigest()[:16]}.{os.getpid()}.part")
+    # A name that nobody else has, on no other machine either; behind the file's own it may be longer than a file system allows.
+    partial = target.with_name(f".{uuid4().hex}.part")
     try:
-        with partial.open("wb") as file:
+        with partial.open("xb") as file:
             if isinstance(content, bytes):
                 file.write(content)
             else:
@@ -109,7 +109,9 @@ def _is_at(path: Path, descriptor: int) -> bool:
 
 
 def json_value(value: Any) -> Any:
-    """The value with None (null) in place of NaN and infinities, which JSON does not know; in nested mappings too."""
+    """The value with None (null) in place of NaN and infinities, which JSON does not know; in nested mappings and sequences too."""
     if isinstance(value, Mapping):
         return {key: json_value(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [json_value(entry) for entry in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -19,7 +19,7 @@ _CLOSED = 1e-6
 """Gaps below this share of the optimum are closed: there was nothing to gain."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Hindsight:
     """Of each of d decisions, in the transformed space (minimisation)."""
 

@@ -134,7 +134,7 @@ class NodeFacts:
     """Solutions SCIP keeps."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # arrays have no truth: a state equals itself
 class BranchState:
     """The bipartite graph of the LP at a node: n variables, m row sides, nnz edges, k candidates.
 

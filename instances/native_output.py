@@ -6,10 +6,14 @@ import ctypes
 import os
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 __all__ = ["Captured", "capture", "stdout_to_stderr"]
+
+
+_LOCK = threading.RLock()
 
 
 class Captured:
@@ -43,7 +47,15 @@ def stdout_to_stderr() -> Iterator[None]:
 
 @contextmanager
 def _pointed_at(target: int, descriptors: tuple[int, ...]) -> Iterator[None]:
-    """Let the descriptors mean ``target`` for the length of the block. A closed descriptor is left alone."""
+    """Let the descriptors mean ``target`` for the length of the block. A closed descriptor is left alone.
+
+    One thread at a time: a second one would take the first one's target for the original, and put it back for good.
+    """
+    with _LOCK:
+        yield from _pointing(target, descriptors)
+
+
+def _pointing(target: int, descriptors: tuple[int, ...]) -> Iterator[None]:
     _flush()
     kept: dict[int, int] = {}
     for descriptor in descriptors:

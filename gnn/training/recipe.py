@@ -19,6 +19,7 @@ from ..config import NetworkConfig
 from .errors import TrainingError
 from .instance_section import InstanceSettings
 from .reinforcement_recipe import ReinforcementRecipe
+from .run_folder import recipe_changes
 from .sections import OptimiserSettings, PolicyName, SampleSettings, Section, Seed, Threads
 
 __all__ = ["InstanceSettings", "OptimiserSettings", "Recipe", "RecipeError", "ReinforcementRecipe", "SampleSettings", "load_recipe"]
@@ -58,17 +59,19 @@ def load_recipe(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> 
     Args:
         path: a TOML file.
         overrides: ``section.key=value``, the value in TOML (a bare word is a string, and so is a number where only text makes sense).
+            Those that a run noted in its recipe (``run_folder.recipe_text``) come before them.
 
     Raises:
         RecipeError: the file cannot be read, is no TOML, or holds a key or a value that makes no sense.
     """
     try:
-        content = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        text = Path(path).read_text(encoding="utf-8")
+        content = tomllib.loads(text)
     except OSError as error:
         raise RecipeError(f"recipe {path}: {error.strerror or error}") from error
     except ValueError as error:  # also text that is no UTF-8, and a number of thousands of digits
         raise RecipeError(f"recipe {path} is not valid TOML: {error}") from error
-    for override in overrides:
+    for override in (*recipe_changes(text), *overrides):
         _override(content, override)
     model: type[Recipe] | type[ReinforcementRecipe] = Recipe if content.get("learner", "imitation") == "imitation" else ReinforcementRecipe
     try:

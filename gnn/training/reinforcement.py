@@ -86,6 +86,7 @@ class Reinforcement:
         self._on_round, self._on_validation, self._on_lost = on_round, on_validation, on_lost
         torch.set_num_threads(recipe.threads)
         self.state = RunState(recipe, start, torch_device(device))
+        self._starts = start is not None
         self._steps = GradientSteps(recipe, self.state, lambda: self.share)
         self._seconds, self._began = seconds, monotonic()
         self._written, self._save_seconds = monotonic(), 0.0
@@ -100,9 +101,9 @@ class Reinforcement:
 
     @property
     def best(self) -> ValidationReport:
-        """The validation whose weights ``run`` returns: the first of the best of those that lost no instance; without such, the last."""
+        """The validation whose weights ``run`` returns: the last of the best of those that lost no instance; without such, the last."""
         complete = [report for report in self.state.validations if not report.lost]
-        return min(complete, key=lambda report: report.rank) if complete else self.state.validations[-1]
+        return min(complete, key=lambda report: (report.rank, -report.decisions)) if complete else self.state.validations[-1]
 
     def run(self, *, resume: bool = False) -> BranchingNetwork:
         """Train to the end of the budget.
@@ -127,6 +128,7 @@ class Reinforcement:
                 self._began -= self.state.seconds
             else:
                 self.state.tidy(self.out)
+                self.state.validating = self._starts  # what it starts from may be better than all that comes
             while not self.state.finished:
                 if not self.state.validating:
                     self._round(signals)

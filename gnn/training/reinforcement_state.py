@@ -144,8 +144,9 @@ class RunState:
 
     def _start_from(self, start: BranchingNetwork) -> None:
         ours, theirs = self.recipe.network, start.config
-        if theirs.model_copy(update={"classes": ours.classes, "highest": ours.highest}) != ours:
-            raise TrainingError(f"the checkpoint to start from has another network ({theirs!r}) than the recipe ({ours!r})")
+        for name, value in ours:
+            if name not in ("classes", "highest") and getattr(theirs, name) != value:
+                raise TrainingError(f"the checkpoint to start from has network.{name} = {getattr(theirs, name)}, the recipe {value}")
         for network in self.networks():
             own, head = network.state_dict(), _head(network.config) == _head(theirs)
             fitting = {name: tensor for name, tensor in start.state_dict().items() if head or not name.startswith(_HEAD)}

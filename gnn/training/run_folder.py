@@ -10,7 +10,19 @@ from ...branching.complaints import one_line
 from ...branching.files import locked
 from .errors import TrainingError
 
-__all__ = ["RECIPE_NAME", "STATE_NAME", "alone_in", "holds_run", "recipe_changes", "recipe_text", "require_run", "take_folder"]
+__all__ = [
+    "LOG_NAME",
+    "RECIPE_NAME",
+    "STATE_NAME",
+    "alone_in",
+    "checkpoint_path",
+    "holds_run",
+    "make_folder",
+    "recipe_changes",
+    "recipe_text",
+    "require_run",
+    "take_folder",
+]
 
 RECIPE_NAME = "recipe.toml"
 """What a run writes first: a folder with no more than that may be begun anew, and gone on with too."""
@@ -18,14 +30,22 @@ RECIPE_NAME = "recipe.toml"
 STATE_NAME = "state.safetensors"
 """The file that a run goes on from."""
 
+LOG_NAME = "log.jsonl"
+"""Rounds and validations of reinforcement learning."""
+
 _CHANGED = "# changed: "
 
 _LOCK_NAME = ".lock"
 """Held by the training that is at work in the folder. Alone it means nothing: one that was killed leaves it behind, unheld."""
 
 
+def checkpoint_path(out: Path, name: str) -> Path:
+    """Where the run in ``out`` leaves the policy of this name."""
+    return out / f"{name}.safetensors"
+
+
 def recipe_text(recipe: Path, changes: Sequence[str]) -> str:
-    """What a run writes as its recipe: the file's text, and behind it what ``--set`` changed."""
+    """What a run writes as its recipe: the file's text, and behind it what ``--set`` changed, in comments that ``load_recipe`` heeds."""
     return recipe.read_text(encoding="utf-8") + "".join(f"{_CHANGED}{change}\n" for change in changes)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from ...branching.settings import INFINITY, MOST_NODES, SETTINGS
 from ...instances.family import MAX_SEED
@@ -112,6 +112,12 @@ class SampleSettings(Section):
     """Nodes after which a solve stops."""
     time_limit: PositiveFloat = 120.0
     """CPU seconds after which a solve stops: a safety net, for a solve that meets it is not reproducible."""
+
+    @model_validator(mode="after")
+    def _asks(self) -> SampleSettings:
+        if not self.probability and not (self.shallow_probability and self.shallow_depth):
+            raise ValueError("the expert is asked nowhere: probability is 0, and so is shallow_probability or shallow_depth")
+        return self
 
 
 class OptimiserSettings(Section):

@@ -19,7 +19,7 @@ from .errors import TrainingError
 from .imitation import EpochReport, Imitation, require_run_of
 from .provenance import note_commit, source_commit
 from .recipe import Recipe
-from .run_folder import RECIPE_NAME, STATE_NAME, alone_in, holds_run, take_folder
+from .run_folder import RECIPE_NAME, STATE_NAME, alone_in, checkpoint_path, holds_run, take_folder
 
 __all__ = ["Budget", "Observer", "Result", "train"]
 
@@ -96,7 +96,7 @@ def train(
     """
     torch_device(device)  # what cannot be used is said before anything is done
     with alone_in(out):
-        state, checkpoint = out / STATE_NAME, out / f"{recipe.name}.safetensors"
+        state, checkpoint = out / STATE_NAME, checkpoint_path(out, recipe.name)
         products = ["samples", checkpoint.name]
         resume = resume and holds_run(out, products)
         take_folder(out, products, resume=resume)

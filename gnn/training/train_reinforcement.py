@@ -22,12 +22,10 @@ from .reinforcement_recipe import ReinforcementRecipe
 from .reinforcement_state import require_run_of
 from .reports import RoundReport, ValidationReport
 from .rollout import roll_out
-from .run_folder import RECIPE_NAME, STATE_NAME, alone_in, holds_run, take_folder
+from .run_folder import LOG_NAME, RECIPE_NAME, STATE_NAME, alone_in, checkpoint_path, holds_run, take_folder
 from .tasks import open_tasks
 
 __all__ = ["ReinforcementObserver", "ReinforcementResult", "train_reinforcement"]
-
-_LOG = "log.jsonl"
 
 
 class ReinforcementObserver(Protocol):
@@ -87,7 +85,7 @@ def train_reinforcement(
     """
     torch_device(device)  # what cannot be used is said before anything is done
     with alone_in(out):
-        state, checkpoint = out / STATE_NAME, out / f"{recipe.name}.safetensors"
+        state, checkpoint = out / STATE_NAME, checkpoint_path(out, recipe.name)
         resume = resume and holds_run(out, [checkpoint.name])
         take_folder(out, [checkpoint.name], resume=resume)
         resumes = resume and state.exists()
@@ -162,7 +160,7 @@ class _Log:
     """The run's history: lines of JSON, and TensorBoard's scalars where tensorboardX is installed."""
 
     def __init__(self, out: Path) -> None:
-        self._path = out / _LOG
+        self._path = out / LOG_NAME
         try:
             from tensorboardX import SummaryWriter
         except ModuleNotFoundError:

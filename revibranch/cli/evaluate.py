@@ -107,6 +107,10 @@ def evaluate(
             click.echo(f"revibranch: WRONG RESULT: {instance}: {sentence}", err=True)
         if len(sentences) > 3:
             click.echo(f"revibranch: WRONG RESULT: {instance}: {len(sentences) - 3} more contradictions", err=True)
+    for name in policies:
+        own = [rows[job.key] for job in jobs if job.policy == name and job.key in rows]
+        if failures := sum(row.fallbacks or 0 for row in own):
+            click.echo(f"revibranch: warning: {name} failed at {failures} nodes, where SCIP's own rule branched in its place", err=True)
     if progress.errors:
         first = next(rows[job.key] for job in jobs if job.key in rows and rows[job.key].status == "error")
         cause = f"{first.instance}, seed {first.seed}, {first.policy}: {first.error}"

@@ -21,8 +21,9 @@ from ..benchmarks.agreement import disagreements
 from ..benchmarks.checksums import file_checksum, policy_checksum
 from ..benchmarks.policies import split_policy
 from ..benchmarks.rows import RunRow
-from ..benchmarks.run import WITHOUT_OPTIMUM, Progress, load, run
+from ..benchmarks.run import Progress, load, run
 from ..branching.files import json_value
+from ..branching.measures import SETTLED
 from ..branching.settings import LARGEST_SEED, SETTINGS
 from ..gnn.devices import DEVICES, Device
 from ..gnn.plugin import MODES, Mode
@@ -111,7 +112,7 @@ def solve(
     rows: list[RunRow] = []
     with stdout_to_stderr():  # SCIP prints on its own account, on Ctrl-C for one
         with wrong_input():
-            read_model(file)  # a damaged file is to be noticed before torch is loaded
+            read_model(file)  # a damaged file is to be noticed first
             problem, weights = file_checksum(file), [policy_checksum(name) for name in names]
             policies = [load(name, mode=mode, guard=guard, device=device) for name in names]
             goal = None if solution is None else SolutionFile(solution, file, *(split_policy(name)[0] for name in names))
@@ -197,7 +198,7 @@ def _outcome(row: RunRow) -> str:
 def _remark(row: RunRow) -> str:
     """What the counts alone do not say."""
     remarks = []
-    if row.status in ("optimal", *WITHOUT_OPTIMUM):
+    if row.status in SETTLED:
         if row.nodes == 0:
             remarks.append("solved in presolving, no tree was searched")
         elif row.nodes == 1:
@@ -212,7 +213,7 @@ def _remark(row: RunRow) -> str:
 def _facts(row: RunRow) -> Iterator[tuple[str, str]]:
     yield "rule", row.policy
     yield "objective", _objective(row)
-    if row.status not in ("optimal", *WITHOUT_OPTIMUM):
+    if row.status not in SETTLED:
         yield "bound", _bound(row.dual_bound)
         yield "gap", f"{100 * row.gap:.2f} %" if row.gap is not None and math.isfinite(row.gap) else "none"
     yield "nodes", _count(row.nodes)

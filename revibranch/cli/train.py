@@ -131,7 +131,10 @@ def train(
             if isinstance(made, ReinforcementRecipe):
                 result = train_reinforcement(made, text, folder, display, resume=resume, workers=workers, device=device)
                 verdict = f"{result.best.nodes:.1f} nodes, {result.best.lp_iterations:.0f} LP iterations at validation"
+                verdict += f", {result.best.unsolved} of {result.best.instances} instances at a limit" if result.best.unsolved else ""
                 verdict += f", {result.best.lost} instances lost" if result.best.lost else ""
+                if result.best.nodes <= 1.0:
+                    display.say("warning: no validation instance needed branching, so that validation could not tell weights apart")
                 checkpoint = result.checkpoint
             else:
                 assert isinstance(workers, int)

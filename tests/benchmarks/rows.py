@@ -46,6 +46,8 @@ NUMBERS = (
 
 
 def run_row(instance: str = "a", seed: int = 0, policy: str = "p", **changes: object) -> RunRow:
+    if "nodes" in changes:  # a rule that does not probe
+        changes = {"fair_nodes": changes["nodes"], **changes}
     return replace(_ROW, instance=instance, seed=seed, policy=policy, **changes)  # type: ignore[arg-type]
 
 

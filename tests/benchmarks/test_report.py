@@ -7,14 +7,17 @@ import math
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
 
 from revibranch.benchmarks.figures import nodes_against_time, profiles
+from revibranch.benchmarks.page import document
 from revibranch.benchmarks.report import as_json, build_report, choose_baseline
 from revibranch.benchmarks.store import RunStore
 from revibranch.benchmarks.tables import Cell, Table, number, render
+from revibranch.benchmarks.verdict import OWN, judge
 from revibranch.cli import main
 
 from .rows import error_row, run_row, timeout_row
@@ -219,6 +222,30 @@ def test_settings_and_limits_are_never_mixed():
         "Setcover: clean settings, no time limit",
         "Setcover: dfs settings, limit 100 s",
     ]
+
+
+def test_a_policy_that_failed_does_not_pass_for_scips_rule():
+    rows = [run_row(name, policy="broken", decisions=3, fallbacks=14) for name in "ab"]
+    rows += [run_row(name, policy="sound", decisions=3, fallbacks=0) for name in "ab"]
+    text = document(build_report(rows, illustrated=False), "markdown")
+    assert "SCIP's own rule branched in their place: broken at 28 of 34 nodes." in text
+    (group,) = as_json(rows)["groups"]
+    assert [(policy["policy"], policy["fallbacks"]) for policy in group["policies"]] == [("broken", 28), ("sound", 0)]
+
+
+def test_a_policy_that_failed_at_a_node_is_not_to_be_used():
+    seconds = {OWN: 3.0, "scip:default": 7.0}
+    rows = [run_row(str(i), policy=name, solve_seconds=least + i) for i in range(8) for name, least in seconds.items()]
+    assert judge(rows, OWN)[0]
+    rows[0] = replace(rows[0], fallbacks=2)
+    assert judge(rows, OWN) == (False, "the policy failed at 2 nodes, where SCIP's own rule branched in its place")
+
+
+def test_a_group_without_the_baseline_says_so():
+    rows = [run_row("a", policy=BASE), run_row("a", policy="p"), run_row("a", policy="p", settings="default")]
+    text = document(build_report(rows, illustrated=False), "markdown")
+    assert text.count("Compared with") == 1
+    assert text.index(f"No runs of the baseline {BASE} here") > text.index("default settings")
 
 
 def test_a_wrong_optimum_and_mixed_versions_are_warned_of():

@@ -94,6 +94,11 @@ def test_instances_without_branching_are_left_out_of_nodes_but_not_of_seconds():
     assert summaries["q"].estimates["seconds"].mean == pytest.approx(1.0)
 
 
+def test_one_node_whose_probing_did_the_rest_is_a_tree():
+    assert unbranched([run_row("a", nodes=1, fair_nodes=9)]) == frozenset()
+    assert unbranched([run_row("a", nodes=1, fair_nodes=1)]) == {"a"}
+
+
 def test_an_instance_whose_root_hit_the_limit_is_not_without_branching():
     assert unbranched([timeout_row("a", nodes=1)]) == frozenset()
     assert unbranched([error_row("a")]) == frozenset()

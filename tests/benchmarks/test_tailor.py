@@ -152,7 +152,7 @@ def test_from_a_folder_to_a_verdict(tmp_path: Path, capsys: pytest.CaptureFixtur
     (folder / "a0.lp").write_bytes(original)
     command[command.index("6s")] = "7s"
     assert main([*command, "--resume"]) == 2
-    assert "run with other seconds" in capsys.readouterr().err
+    assert "run with other --budget" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

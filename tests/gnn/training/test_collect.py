@@ -194,7 +194,7 @@ def test_an_instance_that_failed_once_does_not_keep_a_training_from_going_on(tmp
 
 
 def test_instances_without_samples_are_told_at_every_attempt(tmp_path: Path) -> None:
-    recipe = small(probability=0.0, shallow_probability=0.0)
+    recipe = small(probability=1e-12, shallow_probability=0.0)
     for _ in range(2):
         reports: list[SolveReport] = []
         with pytest.raises(TrainingError, match="gave no sample"):
@@ -398,3 +398,16 @@ def test_wrong_input_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[s
         assert len(capsys.readouterr().err.strip().splitlines()) == 1
     assert not (tmp_path / "run").exists()
     load_recipe(recipe)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_signal_stops_the_collection_in_order_and_the_next_one_goes_on(tmp_path: Path, workers: int) -> None:
+    recipe = small()
+    whole = collect(recipe, tmp_path / "whole", "training", workers=0)
+    with pytest.raises(Interrupted, match="SIGTERM"):
+        collect(recipe, tmp_path / "parts", "training", workers=workers, on_report=lambda report: os.kill(os.getpid(), signal.SIGTERM))
+    assert len(whole) > 1
+    assert len(list((tmp_path / "parts").glob("*.npz"))) < len(whole)
+    parts = collect(recipe, tmp_path / "parts", "training", workers=workers)
+    assert [path.name for path in parts] == [path.name for path in whole]
+    assert [len(Episode.load(path).samples) for path in parts] == [len(Episode.load(path).samples) for path in whole]

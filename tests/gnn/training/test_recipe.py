@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from revibranch.gnn.training.recipe import RecipeError, load_recipe
+from revibranch.gnn.training.run_folder import recipe_text
 from revibranch.gnn.training.sections import settings_of
 
 SHIPPED = sorted((Path(__file__).parents[3] / "recipes").glob("*.toml"))
@@ -98,6 +99,8 @@ def test_a_size_that_is_a_number_needs_no_quotes(tmp_path: Path, value: str) -> 
         ("samples.settings=clena", "unknown settings"),
         ("samples.settings=['clean','defualt']", "unknown settings 'defualt'"),
         ("samples.settings=[]", "at least one"),
+        ("samples.probability=0 samples.shallow_probability=0", "samples: .*asked nowhere"),
+        ("samples.probability=0 samples.shallow_depth=0", "samples: .*asked nowhere"),
         ("samples.settings=3", "samples.settings"),
         ("network.width=7", "width 7"),
         ("name=../x", "name"),
@@ -139,6 +142,17 @@ def test_what_makes_no_sense_is_one_line(tmp_path: Path, override: str, complain
 )
 def test_the_highest_numbers_that_can_be_used_are_taken(tmp_path: Path, override: str) -> None:
     load_recipe(write(tmp_path, MINIMAL), [override])
+
+
+def test_the_recipe_of_a_run_is_what_it_trained_by(tmp_path: Path) -> None:
+    recipe, changes = next(path for path in SHIPPED if path.stem == "auction-learning"), ["network.width=16", "seed=3"]
+    noted = tmp_path / "recipe.toml"
+    noted.write_text(recipe_text(recipe, changes))
+    assert load_recipe(noted) == load_recipe(recipe, changes)
+    assert load_recipe(noted, ["seed=4"]) == load_recipe(recipe, ["network.width=16", "seed=4"])
+    again = tmp_path / "again.toml"
+    again.write_text(recipe_text(noted, ["seed=4"]))
+    assert load_recipe(again).seed == 4
 
 
 def test_files_that_are_no_recipes(tmp_path: Path) -> None:

@@ -340,7 +340,7 @@ def test_any_learner_starts_from_an_imitation_checkpoint(tmp_path: Path) -> None
     assert training.state.acting is imitation
     training.run()
     other = BranchingNetwork(settings.network.model_copy(update={"width": 16}))
-    with pytest.raises(ValueError, match="another network"):
+    with pytest.raises(ValueError, match=r"start from has network\.width = 16, the recipe"):
         Reinforcement(settings, tmp_path, SerialTasks(roll_out), start=other)
 
 

@@ -18,7 +18,7 @@ from revibranch.gnn.training.rollout import RolloutResult, RolloutTask, Weights,
 from revibranch.gnn.training.sections import settings_of
 from revibranch.gnn.training.tasks import SerialTasks
 
-from .trainings import Rollout, recipe, run
+from .trainings import Rollout, beginning, recipe, run
 
 
 @pytest.mark.parametrize("learner", ["revibranch", "tmdp"])
@@ -33,7 +33,13 @@ def test_averaged_weights_are_validated_and_come_out(tmp_path: Path, learner: st
                 (rolled if listed[0].record else validated)[training.state.step] = weights
             return super().run(listed, weights)
 
-    training = run(recipe(tmp_path, learner, "learning.averaging=0.9", "validation.every=1"), tmp_path / "run", Watching(roll_out))
+    latest: dict[str, torch.Tensor] = {}
+    training = run(
+        recipe(tmp_path, learner, "learning.averaging=0.9", "validation.every=1"),
+        tmp_path / "run",
+        Watching(roll_out),
+        on_validation=lambda report: latest.update({name: tensor.clone() for name, tensor in network.state_dict().items()}),
+    )
     state = training.state
     network = state.network
     means = [parameter.detach().clone() for parameter in network.parameters()]
@@ -57,7 +63,7 @@ def test_averaged_weights_are_validated_and_come_out(tmp_path: Path, learner: st
         torch.testing.assert_close(ours.detach(), mean)
     # The last validation branched with the mean, not with the latest weights.
     last = {name: torch.from_numpy(array) for name, array in validated[max(validated)].tensors.items()}
-    averaged, latest = state.mean.state_dict(), network.state_dict()
+    averaged = state.mean.state_dict()
     assert all(torch.equal(last[name], averaged[name]) for name in last)
     assert any(not torch.equal(last[name], latest[name]) for name in last)
     # Rollouts branch with the mean too, but for policy gradients.
@@ -187,3 +193,28 @@ def test_a_validation_without_any_result_ends_the_training_and_can_be_resumed(tm
     resumed = run(recipe(tmp_path), tmp_path / "run")
     resumed.run(resume=True)
     assert resumed.state.validations == whole.state.validations
+
+
+def test_what_a_training_starts_from_is_kept_where_nothing_better_comes(tmp_path: Path) -> None:
+    settings = recipe(tmp_path, "finetune")
+    start = beginning(settings)
+    assert start is not None
+
+    def worse(attempt: int, outcome: Rollout) -> Rollout:
+        assert outcome.result is not None
+        return replace(outcome, result=replace(outcome.result, nodes=100 * attempt))
+
+    training = run(settings, tmp_path / "run", Validating(worse))
+    found = training.run().state_dict()
+    assert training.state.validations[0].decisions == 0
+    assert len(training.state.validations) > 1
+    assert all(torch.equal(found[name], value) for name, value in start.state_dict().items())
+
+
+def test_of_equal_validations_the_last_is_kept(tmp_path: Path) -> None:
+    training = run(
+        recipe(tmp_path), tmp_path / "run", Validating(lambda _, outcome: replace(outcome, result=replace(outcome.result, nodes=7)))
+    )
+    training.run()
+    assert len(training.state.validations) > 1
+    assert training.best is training.state.validations[-1]
