@@ -44,7 +44,7 @@ def start(process: SpawnProcess) -> None:
 
 @lru_cache(maxsize=1)
 def _starter(pid: int) -> ThreadPoolExecutor:  # noqa: ARG001, a fork has none of its parent's threads
-    return ThreadPoolExecutor(1, "revibranch-starter")
+    return ThreadPoolExecutor(1, "starter-of-workers")
 
 
 def _start(process: SpawnProcess) -> None:
