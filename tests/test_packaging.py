@@ -35,8 +35,8 @@ brancher = revibranch.include(model, strict=True)  # the shipped weights, in the
 revibranch.optimize(model)
 assert brancher.statistics.decisions > 0 and brancher.statistics.fallbacks == 0, brancher.statistics
 assert main(["--version"]) == 0
-assert main(["generate", "setcover", "--size", "20x40", "--count", "1", "--out", "made"]) == 0
-assert main(["solve", "made/setcover-20x40-s0.mps"]) == 0
+assert main(["generate", "setcover", "--size", "50x100", "--count", "1", "--out", "made"]) == 0
+assert main(["solve", "made/setcover-50x100-s0.mps"]) == 0
 """
 
 
