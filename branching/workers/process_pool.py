@@ -84,9 +84,13 @@ class ProcessPool:
         try:
             while True:
                 while not self._cancelled and self.running < self._count and (task := next(queue, _END)) is not _END:
+                    worker = self._worker()
+                    self._busy.append(worker)
                     try:
-                        self._hand_out(function, shared, task, patience(cast(T, task)))
+                        worker.give(function, shared, task, patience(cast(T, task)))
                     except Exception as error:  # pickle's are many
+                        self._busy.remove(worker)
+                        worker.stop()
                         yield Outcome(cast(T, task), None, described(error))
                 if not self._busy:
                     return
@@ -98,15 +102,6 @@ class ProcessPool:
             while self._busy:
                 self._busy.pop().stop()
             self._cancelled = False
-
-    def _hand_out(self, function: Callable[..., Any], shared: tuple[Any, ...], task: object, patience: float) -> None:
-        worker = self._worker()
-        try:
-            worker.give(function, shared, task, patience)
-        except BaseException:
-            worker.stop()
-            raise
-        self._busy.append(worker)
 
     def _worker(self) -> _Worker:
         while self._idle:
@@ -193,7 +188,7 @@ class _Worker:
                 message = self.pipe.recv_bytes()
                 if message == UP:
                     self._up = True
-                    self._log_path.unlink()  # both have it open: nothing is left behind, whatever ends them
+                    self._log_path.unlink(missing_ok=True)  # both have it open: nothing is left behind, whatever ends them
                     self._send()
                 elif message == LOADED:
                     self._loaded = self._given

@@ -250,6 +250,8 @@ def collect(
             if last is None and seconds is None:
                 found = sum(report.samples for report in reports.values())
                 raise TrainingError(f"{recipe.instances.limit} {purpose} instances hold {found} samples, {goal} are asked for")
+    if signals.received is not None:  # at the very end
+        raise Interrupted(signals.received)
     needed = sorted(reports) if last is None else range(last + 1)
     return [_episode_path(folder, instance_of(number)) for number in needed if reports[number].samples]
 

@@ -149,14 +149,19 @@ def test_what_tasks_share_goes_to_processes_that_stay_once_and_anew_when_it_chan
 
 def test_a_process_that_died_between_two_runs_costs_nothing() -> None:
     with contextlib.closing(ProcessPool(1, stay=True)) as pool:
-        first, second = (next(outcome for outcome in pool.run(work.pid, [0], lambda _: 60.0) if outcome) for _ in repeat(None, 2))
-        assert first.result == second.result
-        assert second.result is not None
-        os.kill(second.result, signal.SIGKILL)
-        with contextlib.suppress(ChildProcessError):
-            multiprocessing.active_children()[0].join()
-        third = next(outcome for outcome in pool.run(work.pid, [0], lambda _: 60.0) if outcome)
-        assert third.error is None
+
+        def again() -> Outcome[int, int]:
+            (outcome,) = filter(None, pool.run(work.pid, [0], lambda _: 60.0))
+            return outcome
+
+        first = again().result
+        assert again().result == first
+        (process,) = multiprocessing.active_children()
+        process.kill()
+        process.join()
+        last = again()
+        assert last.error is None
+        assert last.result != first
 
 
 @either
