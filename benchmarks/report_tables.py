@@ -61,7 +61,11 @@ def _summary_notes(rows: Sequence[RunRow], summaries: Sequence[PolicySummary]) -
             f"Runs that ended at a limit: {', '.join(limits)}. They count at the time limit in seconds, and at what they had used by "
             "then in nodes and LP iterations: their true cost is higher, and means with such runs are lower bounds (≥)."
         )
-    failures = [f"{summary.policy} at {summary.fallbacks} of {_nodes_asked(summary)} nodes" for summary in summaries if summary.fallbacks]
+    failures = [
+        f"{summary.policy} at {summary.fallbacks} of {summary.decisions + summary.fallbacks} nodes"
+        for summary in summaries
+        if summary.fallbacks
+    ]
     if failures:
         notes.append(f"Policies that failed, so that SCIP's own rule branched in their place: {', '.join(failures)}.")
     errors = [f"{summary.policy} {summary.errors}" for summary in summaries if summary.errors]
@@ -73,10 +77,6 @@ def _summary_notes(rows: Sequence[RunRow], summaries: Sequence[PolicySummary]) -
     if errors or missing:
         notes.append("So these means are not over the same runs for all policies; the paired comparison is.")
     return [*notes, *_choices(rows, [summary.policy for summary in summaries])]
-
-
-def _nodes_asked(summary: PolicySummary) -> int:
-    return summary.decisions + summary.fallbacks
 
 
 def _choices(rows: Sequence[RunRow], policies: Sequence[str]) -> Iterator[str]:

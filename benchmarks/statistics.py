@@ -30,6 +30,7 @@ __all__ = [
     "PolicySummary",
     "Profile",
     "cost",
+    "failed_nodes",
     "performance_profile",
     "shifted_geometric_mean",
     "solved",
@@ -97,6 +98,11 @@ def cost(row: RunRow, metric: Metric) -> float | None:
     return None if row.status == "error" else metric.value(row)
 
 
+def failed_nodes(rows: Iterable[RunRow]) -> int:
+    """Nodes at which policies failed, so that SCIP's next rule branched in their place."""
+    return sum(row.fallbacks or 0 for row in rows)
+
+
 def unbranched(rows: Iterable[RunRow]) -> frozenset[str]:
     """Instances that every run solved with at most one node, and without reductions by probing; failed runs have no say."""
     trivial: dict[str, bool] = {}
@@ -139,7 +145,7 @@ class PolicySummary:
     decisions: int
     """Branchings of the policy."""
     fallbacks: int
-    """Nodes at which it failed, so that SCIP's next rule branched: their runs' numbers are not the policy's alone."""
+    """Nodes at which it failed (``failed_nodes``): its runs' numbers are then not the policy's alone."""
     wins: float
     estimates: dict[str, Estimate]
 
@@ -163,7 +169,7 @@ def summarize(rows: Sequence[RunRow]) -> list[PolicySummary]:
                 limits=len(own) - finished - errors,
                 errors=errors,
                 decisions=sum(row.decisions or 0 for row in own),
-                fallbacks=sum(row.fallbacks or 0 for row in own),
+                fallbacks=failed_nodes(own),
                 wins=shares.get(policy, 0.0),
                 estimates={name: _estimate(own, metric, trivial) for name, metric in METRICS.items()},
             )

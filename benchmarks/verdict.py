@@ -9,7 +9,7 @@ from pathlib import Path
 from .comparison import Comparison, compare
 from .evaluate import wrong_results
 from .rows import RunRow
-from .statistics import METRICS, cost, solved
+from .statistics import METRICS, cost, failed_nodes, solved
 
 __all__ = ["BASELINE", "FEWEST", "OWN", "Verdict", "better_of", "judge"]
 
@@ -45,7 +45,7 @@ def judge(rows: Sequence[RunRow], policy: str, baseline: str = BASELINE) -> tupl
         failed = [row for row in rows if row.policy == name and row.status == "error"]
         if failed:
             return False, f"{len(failed)} of {whose} failed, the first with: {failed[0].error}"
-    if failures := sum(row.fallbacks or 0 for row in rows if row.policy == policy):
+    if failures := failed_nodes(row for row in rows if row.policy == policy):
         return False, f"the policy failed at {failures} nodes, where SCIP's own rule branched in its place"
     done = {name: {row.instance for row in rows if row.policy == name and solved(row)} for name in (policy, baseline)}
     comparison = _seconds(rows, policy, baseline)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import traceback
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 from ..complaints import one_line
 
@@ -17,6 +18,8 @@ R = TypeVar("R")
 
 ERROR_LENGTH = 1000
 """Characters of an error that are kept."""
+_TICK = 0.2
+"""Seconds after which a caller may look around, at the latest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +31,14 @@ class Outcome(Generic[T, R]):
     error: str | None
 
 
-class Pool(Protocol):
-    """Workers, wherever they are."""
+class Pool(ABC):
+    """Workers, wherever they are. What a kind of them must know is how to hand out a task and how to collect outcomes."""
+
+    def __init__(self) -> None:
+        self._cancelled = False
 
     @property
+    @abstractmethod
     def running(self) -> int:
         """Tasks being worked on at this moment."""
 
@@ -50,12 +57,52 @@ class Pool(Protocol):
         Yields:
             An outcome as each task ends, in any order, and None several times a second for the caller to look around.
         """
+        capacity = self._capacity()
+        queue = iter(tasks)
+        try:
+            while True:
+                while not self._cancelled and self.running < capacity:
+                    try:
+                        task = next(queue)
+                    except StopIteration:
+                        break
+                    error = self._hand_out(function, shared, task, patience(task))
+                    if error is not None:
+                        yield Outcome(task, None, error)
+                if not self.running:
+                    return
+                # All that there are, before the first is told: whoever gets them may take his time, which is not the workers'.
+                yield from self._collect(0.0 if self._cancelled else _TICK)
+                if self._cancelled:
+                    return
+                yield None
+        finally:
+            self._give_up()
+            self._cancelled = False
 
     def cancel(self) -> None:
         """Have the run that goes on, or the next one if none does, start nothing more: it hands out what has finished and ends."""
+        self._cancelled = True
 
     def close(self) -> None:
         """End what runs and let go of the workers."""
+        self._give_up()
+
+    @abstractmethod
+    def _capacity(self) -> int:
+        """Most tasks at a time."""
+
+    @abstractmethod
+    def _hand_out(self, function: Callable[..., Any], shared: tuple[Any, ...], task: Any, patience: float) -> str | None:
+        """Have a worker begin with a task; the error of one that cannot be pickled."""
+
+    @abstractmethod
+    def _collect(self, timeout: float) -> list[Outcome[Any, Any]]:
+        """What has ended or is late, waited for so many seconds if nothing has."""
+
+    @abstractmethod
+    def _give_up(self) -> None:
+        """End what runs."""
 
 
 def attempt(function: Callable[..., R], task: T, shared: tuple[Any, ...] = ()) -> Outcome[T, R]:

@@ -17,29 +17,26 @@ import os
 import pickle
 import signal
 import tempfile
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.connection import wait
 from multiprocessing.context import SpawnProcess
 from multiprocessing.util import Finalize
+from operator import is_
 from pathlib import Path
 from time import monotonic
-from typing import Any, TypeVar, cast
+from typing import Any
 
-from .pool import ERROR_LENGTH, Outcome, described, gave_no_answer
+from .pool import ERROR_LENGTH, Outcome, Pool, described, gave_no_answer
 from .process_worker import LOADED, UP, serve
 from .processes import start
 
 __all__ = ["ProcessPool"]
 
-T = TypeVar("T")
-R = TypeVar("R")
-
-_END = object()
 _STARTUP_SECONDS = 900.0
 
 
-class ProcessPool:
+class ProcessPool(Pool):
     """Processes of this machine, started afresh (spawn) with one thread each.
 
     Args:
@@ -54,54 +51,40 @@ class ProcessPool:
     def __init__(self, workers: int, *, stay: bool = False) -> None:
         if workers < 1:
             raise ValueError(f"a pool needs at least one worker, not {workers}")
+        super().__init__()
         self._count = workers
         self._stay = stay
         self._busy: list[_Worker] = []
         self._idle: list[_Worker] = []
-        self._cancelled = False
 
     @property
     def running(self) -> int:
         """Tasks being worked on at this moment."""
         return len(self._busy)
 
-    def cancel(self) -> None:
-        """See ``Pool.cancel``."""
-        self._cancelled = True
-
     def close(self) -> None:
         """End all processes."""
-        while self._busy:
-            self._busy.pop().stop()
+        super().close()
         while self._idle:
             self._idle.pop().stop()
 
-    def run(
-        self, function: Callable[..., R], tasks: Iterable[T], patience: Callable[[T], float], shared: tuple[Any, ...] = ()
-    ) -> Generator[Outcome[T, R] | None]:
-        """See ``Pool.run``."""
-        queue = iter(tasks)
+    def _capacity(self) -> int:
+        return self._count
+
+    def _give_up(self) -> None:
+        while self._busy:
+            self._busy.pop().stop()
+
+    def _hand_out(self, function: Callable[..., Any], shared: tuple[Any, ...], task: Any, patience: float) -> str | None:
+        worker = self._worker()
+        self._busy.append(worker)
         try:
-            while True:
-                while not self._cancelled and self.running < self._count and (task := next(queue, _END)) is not _END:
-                    worker = self._worker()
-                    self._busy.append(worker)
-                    try:
-                        worker.give(function, shared, task, patience(cast(T, task)))
-                    except Exception as error:  # pickle's are many
-                        self._busy.remove(worker)
-                        worker.stop()
-                        yield Outcome(cast(T, task), None, described(error))
-                if not self._busy:
-                    return
-                yield from self._collect(0.0 if self._cancelled else 0.2)
-                if self._cancelled:
-                    return
-                yield None
-        finally:
-            while self._busy:
-                self._busy.pop().stop()
-            self._cancelled = False
+            worker.give((function, *shared), task, patience)
+        except Exception as error:  # pickle's are many
+            self._busy.remove(worker)
+            worker.stop()
+            return described(error)
+        return None
 
     def _worker(self) -> _Worker:
         while self._idle:
@@ -112,7 +95,6 @@ class ProcessPool:
         return _Worker(self._stay)
 
     def _collect(self, timeout: float) -> list[Outcome[Any, Any]]:
-        """All outcomes that there are: whoever gets them one by one may take his time, which is not the workers'."""
         ready = set(wait([handle for worker in self._busy for handle in worker.handles], timeout))
         outcomes = []
         for worker in tuple(self._busy):
@@ -151,18 +133,18 @@ class _Worker:
         self.lost = False
         self._up = False
         self._unsent: bytes | None = None
-        self._given: tuple[Callable[..., Any], tuple[Any, ...]]
-        self._loaded: tuple[Callable[..., Any], tuple[Any, ...]] | None = None
+        self._given: tuple[Any, ...] = ()
+        self._loaded: tuple[Any, ...] = ()
         self._task: Any = None
         self._patience = 0.0
         self._limit, self._deadline = 0.0, 0.0
 
-    def give(self, function: Callable[..., Any], shared: tuple[Any, ...], task: object, patience: float) -> None:
+    def give(self, program: tuple[Any, ...], task: object, patience: float) -> None:
         """Hand over a task, and with it the function and what its tasks share, unless the worker has them."""
-        self._task, self._patience, self._given = task, patience, (function, shared)
+        self._task, self._patience, self._given = task, patience, program
         self._set_limit(_STARTUP_SECONDS)
-        has_them = self._loaded is not None and self._loaded[0] is function and _same(self._loaded[1], shared)
-        self._unsent = pickle.dumps((None if has_them else pickle.dumps(self._given), pickle.dumps(task)))
+        has_them = len(program) == len(self._loaded) and all(map(is_, program, self._loaded))
+        self._unsent = pickle.dumps((None if has_them else pickle.dumps(program), pickle.dumps(task)))
         if self._up:
             self._send()
 
@@ -236,7 +218,3 @@ class _Worker:
         self.pipe.close()
         self._log.close()
         self._log_path.unlink(missing_ok=True)
-
-
-def _same(one: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
-    return len(one) == len(other) and all(a is b for a, b in zip(one, other, strict=True))

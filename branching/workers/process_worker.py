@@ -53,14 +53,14 @@ class _Worker:
     def __init__(self, pipe: Connection) -> None:
         self._pipe = pipe
         self._function: Callable[..., Any]
-        self._shared: tuple[Any, ...]
+        self._shared: list[Any]
 
     def answer(self, message: bytes) -> bytes:
         """A pickled result and None, or None and a line on why there is no result."""
         try:
             program, task = pickle.loads(message)
             if program is not None:
-                self._function, self._shared = pickle.loads(program)
+                self._function, *self._shared = pickle.loads(program)
             self._pipe.send_bytes(LOADED)
             return pickle.dumps((self._function(pickle.loads(task), *self._shared), None))
         except Exception as error:

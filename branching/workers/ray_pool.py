@@ -6,20 +6,15 @@ from family, size and seed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic
-from typing import Any, TypeVar, cast
+from typing import Any
 
-from .pool import Outcome, described, gave_no_answer
+from .pool import Outcome, Pool, described, gave_no_answer
 from .processes import ONE_THREAD
 
 __all__ = ["RayPool"]
-
-T = TypeVar("T")
-R = TypeVar("R")
-
-_END = object()
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +24,7 @@ class _Running:
     patience: float
 
 
-class RayPool:
+class RayPool(Pool):
     """Ray tasks, one CPU and one thread each. A task's patience begins when it is handed to Ray, which may let it wait for a machine.
 
     Args:
@@ -45,6 +40,7 @@ class RayPool:
     def __init__(self, address: str | None = None, workers: int | None = None, *, stay: bool = False) -> None:
         import ray
 
+        super().__init__()
         self._ray = ray
         self._started = not ray.is_initialized()
         if self._started:
@@ -55,53 +51,33 @@ class RayPool:
         self._running: dict[Any, _Running] = {}
         self._remote: tuple[Any, Any] | None = None
         self._stored: list[tuple[Any, Any]] = []
-        self._cancelled = False
 
     @property
     def running(self) -> int:
         """Tasks being worked on at this moment."""
         return len(self._running)
 
-    def cancel(self) -> None:
-        """See ``Pool.cancel``."""
-        self._cancelled = True
-
     def close(self) -> None:
         """End what runs; leave the cluster, or stop the Ray that this pool started."""
-        self._give_up()
+        super().close()
         if self._started:
             self._ray.shutdown()
 
-    def run(
-        self, function: Callable[..., R], tasks: Iterable[T], patience: Callable[[T], float], shared: tuple[Any, ...] = ()
-    ) -> Generator[Outcome[T, R] | None]:
-        """See ``Pool.run``."""
-        count = self._workers or max(1, int(self._ray.cluster_resources().get("CPU", 1)))
-        remote, references = self._remote_of(function), self._references_of(shared)
-        queue = iter(tasks)
-        try:
-            while True:
-                while not self._cancelled and self.running < count and (task := next(queue, _END)) is not _END:
-                    seconds = patience(cast(T, task))
-                    try:
-                        reference = remote.remote(task, *references)
-                    except Exception as error:  # pickle's are many
-                        yield Outcome(cast(T, task), None, described(error))
-                    else:
-                        self._running[reference] = _Running(task, monotonic() + seconds, seconds)
-                if not self._running:
-                    return
-                yield from self._collect(0.0 if self._cancelled else 0.2)
-                if self._cancelled:
-                    return
-                yield None
-        finally:
-            self._give_up()
-            self._cancelled = False
+    def _capacity(self) -> int:
+        return self._workers or max(1, int(self._ray.cluster_resources().get("CPU", 1)))
 
     def _give_up(self) -> None:
         while self._running:
             self._ray.cancel(self._running.popitem()[0], force=True)
+
+    def _hand_out(self, function: Callable[..., Any], shared: tuple[Any, ...], task: Any, patience: float) -> str | None:
+        remote, references = self._remote_of(function), self._references_of(shared)
+        try:
+            reference = remote.remote(task, *references)
+        except Exception as error:  # pickle's are many
+            return described(error)
+        self._running[reference] = _Running(task, monotonic() + patience, patience)
+        return None
 
     def _remote_of(self, function: Callable[..., Any]) -> Any:
         if self._remote is None or self._remote[0] is not function:
@@ -111,13 +87,12 @@ class RayPool:
         return self._remote[1]
 
     def _references_of(self, shared: tuple[Any, ...]) -> list[Any]:
-        """What is shared, in Ray's object store; what was there for the last run is not put there again."""
+        """What is shared, in Ray's object store; what was there for the last task is not put there again."""
         known = {id(thing): reference for thing, reference in self._stored}
         self._stored = [(thing, known[id(thing)] if id(thing) in known else self._ray.put(thing)) for thing in shared]
         return [reference for _, reference in self._stored]
 
     def _collect(self, timeout: float) -> list[Outcome[Any, Any]]:
-        """All outcomes that there are: whoever gets them one by one may take his time, which is not the workers'."""
         self._ray.wait(list(self._running), num_returns=1, timeout=timeout)
         ended, _ = self._ray.wait(list(self._running), num_returns=len(self._running), timeout=0.0)
         outcomes = [self._outcome(self._running.pop(reference).task, reference) for reference in ended]

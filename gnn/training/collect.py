@@ -232,7 +232,7 @@ def collect(
             break
     # CPU seconds may take a multiple of wall seconds on a busy machine.
     last = complete()
-    waiting = [] if last is not None else tasks
+    waiting = tasks if last is None else []
     pooled = run_tasks(_solve, waiting, workers=workers, timeout=10 * recipe.samples.time_limit + 60)
     with Signals() as signals, closing(pooled) as outcomes:
         for outcome in outcomes:
@@ -242,15 +242,13 @@ def collect(
                 if len(reports) >= _HOPELESS and not any(report.samples for report in reports.values()):
                     raise TrainingError(f"the first {_HOPELESS} {purpose} instances gave no sample: {report.error or 'too small a size?'}")
                 last = complete()
-            if signals.received is not None:
-                raise Interrupted(signals.received)
-            if last is not None or (monotonic() > deadline and _enough(reports)):
+            if signals.received is not None or last is not None or (monotonic() > deadline and _enough(reports)):
                 break
         else:
             if last is None and seconds is None:
                 found = sum(report.samples for report in reports.values())
                 raise TrainingError(f"{recipe.instances.limit} {purpose} instances hold {found} samples, {goal} are asked for")
-    if signals.received is not None:  # at the very end
+    if signals.received is not None:
         raise Interrupted(signals.received)
     needed = sorted(reports) if last is None else range(last + 1)
     return [_episode_path(folder, instance_of(number)) for number in needed if reports[number].samples]

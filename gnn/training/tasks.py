@@ -6,8 +6,8 @@ from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
 from typing import Generic, Protocol, TypeVar
 
+from ...branching.workers.opening import open_pool
 from ...branching.workers.pool import Outcome, Pool, attempt
-from ...branching.workers.process_pool import ProcessPool
 
 __all__ = ["PoolTasks", "SerialTasks", "Tasks", "open_tasks", "run_tasks"]
 
@@ -74,19 +74,14 @@ def open_tasks(function: Callable[[T, S], R], workers: int | str, timeout: float
 
     Args:
         function: importable by name; tasks, what they share, and results can be pickled.
-        workers: 0 for this process, without protection; a number of processes; ``ray`` for a Ray of this machine, or
-            ``ray://HOST:PORT`` for a cluster.
+        workers: 0 for this process, without protection; otherwise as for ``open_pool``.
         timeout: wall seconds of one task after which its worker counts as hanging; starting up does not count.
 
     Raises:
         ModuleNotFoundError: Ray is asked for and not installed.
         ConnectionError: no cluster answers.
     """
-    if isinstance(workers, str):
-        from ...branching.workers.ray_pool import RayPool
-
-        return PoolTasks(function, RayPool(None if workers == "ray" else workers, stay=True), timeout)
-    return PoolTasks(function, ProcessPool(workers, stay=True), timeout) if workers else SerialTasks(function)
+    return PoolTasks(function, open_pool(workers, stay=True), timeout) if workers else SerialTasks(function)
 
 
 def run_tasks(function: Callable[[T], R], tasks: Iterable[T], *, workers: int, timeout: float) -> Generator[Outcome[T, R] | None]:
@@ -95,5 +90,5 @@ def run_tasks(function: Callable[[T], R], tasks: Iterable[T], *, workers: int, t
         for task in tasks:
             yield attempt(function, task)
         return
-    with closing(ProcessPool(workers, stay=True)) as pool:
+    with closing(open_pool(workers, stay=True)) as pool:
         yield from pool.run(function, tasks, lambda _: timeout)

@@ -19,10 +19,11 @@ from rich.progress import Progress as ProgressBar
 from ..benchmarks.evaluate import Progress, list_jobs, wrong_results
 from ..benchmarks.evaluate import evaluate as run_evaluation
 from ..benchmarks.run import load
+from ..benchmarks.statistics import failed_nodes
 from ..benchmarks.store import RunStore, StoreError
 from ..branching.settings import LARGEST_SEED, SETTINGS
+from ..branching.workers.opening import open_pool
 from ..branching.workers.pool import Pool
-from ..branching.workers.process_pool import ProcessPool
 from ..instances.files import parse_seeds, resolve_all
 from . import EXIT_FAILURE, EXIT_INTERRUPTED, wrong_input
 from .options import POLICY_HELP, SETTINGS_HELP, positive_seconds, workers_option
@@ -109,7 +110,7 @@ def evaluate(
             click.echo(f"revibranch: WRONG RESULT: {instance}: {len(sentences) - 3} more contradictions", err=True)
     for name in policies:
         own = [rows[job.key] for job in jobs if job.policy == name and job.key in rows]
-        if failures := sum(row.fallbacks or 0 for row in own):
+        if failures := failed_nodes(own):
             click.echo(f"revibranch: warning: {name} failed at {failures} nodes, where SCIP's own rule branched in its place", err=True)
     if progress.errors:
         first = next(rows[job.key] for job in jobs if job.key in rows and rows[job.key].status == "error")
@@ -123,17 +124,13 @@ def evaluate(
 
 
 def _pool(workers: int | str) -> Pool:
-    if isinstance(workers, str):
-        from ..branching.workers.ray_pool import RayPool
-
-        try:
-            return RayPool(None if workers == "ray" else workers)
-        except (ConnectionError, ValueError, RuntimeError) as error:
-            raise click.UsageError(f"no Ray cluster at {workers}: {' '.join(str(error).split())[:200]}") from error
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if workers > cores:
+    if isinstance(workers, int) and workers > cores:
         click.echo(f"revibranch: warning: {workers} workers on {cores} cores: times will mean nothing, node counts still do", err=True)
-    return ProcessPool(workers)
+    try:
+        return open_pool(workers)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise click.UsageError(f"no Ray cluster at {workers}: {' '.join(str(error).split())[:200]}") from error
 
 
 def _summary(out: Path, progress: Progress, wrong: dict[str, list[str]]) -> dict[str, object]:
