@@ -13,7 +13,7 @@ from .checksums import file_checksum, policy_checksum
 from .rows import RunRow
 from .store import RunKey, RunStore, StoreError
 
-__all__ = ["Job", "Progress", "Source", "evaluate", "evaluated", "list_jobs", "run_job", "wall_limit", "wrong_results"]
+__all__ = ["EvaluationProgress", "FamilySource", "Job", "evaluate", "evaluated", "list_jobs", "run_job", "wall_limit", "wrong_results"]
 
 WALL_FACTOR = 3.0
 WALL_MARGIN = 300.0
@@ -21,7 +21,7 @@ WALL_MARGIN = 300.0
 CPU clock, which stands still while others have the core, and reading and presolving may overrun it."""
 
 
-class Source(Protocol):
+class FamilySource(Protocol):
     """An instance that can be loaded; ``instances.files`` resolves texts to such sources. Must be picklable.
 
     One that is read from a file has the file's ``path`` too: by its checksum an evaluation knows the file again.
@@ -43,7 +43,7 @@ class Source(Protocol):
 class Job:
     """One run that is to be done."""
 
-    source: Source
+    source: FamilySource
     policy: str
     seed: int
     settings: str
@@ -56,7 +56,7 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class EvaluationProgress:
     """Where an evaluation stands, in runs."""
 
     total: int
@@ -68,7 +68,9 @@ class Progress:
     errors: int
 
 
-def list_jobs(sources: Sequence[Source], policies: Sequence[str], seeds: Sequence[int], settings: str, time_limit: float) -> list[Job]:
+def list_jobs(
+    sources: Sequence[FamilySource], policies: Sequence[str], seeds: Sequence[int], settings: str, time_limit: float
+) -> list[Job]:
     """All combinations in a fixed order: by instance, then seed, then policy.
 
     Policies are innermost, so that runs which will be compared are measured close together in time.
@@ -76,7 +78,7 @@ def list_jobs(sources: Sequence[Source], policies: Sequence[str], seeds: Sequenc
     Raises:
         ValueError: there is nothing to run, or two instances have the same name.
     """
-    named: dict[str, Source] = {}
+    named: dict[str, FamilySource] = {}
     for source in sources:
         if named.setdefault(source.name, source) != source:
             raise ValueError(f"two instances are named {source.name!r}; rename one, or evaluate them into different files")
@@ -137,8 +139,8 @@ def evaluate(
     retry_errors: bool = False,
     runner: Callable[[Job], RunRow] = run_job,
     limit: Callable[[Job], float] = wall_limit,
-    on_progress: Callable[[Progress], None] | None = None,
-) -> Progress:
+    on_progress: Callable[[EvaluationProgress], None] | None = None,
+) -> EvaluationProgress:
     """Run what the store does not have yet; every row is on the disk before the next one is looked at.
 
     Args:
@@ -162,17 +164,17 @@ def evaluate(
     wanted = {job.key for job in waiting}
     _refuse_others(jobs, [row for key, row in stored.items() if key not in wanted], store.path)
     errors = sum(job.key not in wanted and stored[job.key].status == "error" for job in jobs)
-    progress = Progress(len(jobs), done, before, 0, errors)
+    progress = EvaluationProgress(len(jobs), done, before, 0, errors)
     for outcome in pool.run(runner, waiting, limit):
         if outcome is not None:
             row = _row(outcome)
             store.append(row)
             done += 1
             errors += row.status == "error"
-        progress = Progress(len(jobs), done, before, pool.running, errors)
+        progress = EvaluationProgress(len(jobs), done, before, pool.running, errors)
         if on_progress is not None:
             on_progress(progress)
-    return Progress(len(jobs), done, before, 0, errors)
+    return EvaluationProgress(len(jobs), done, before, 0, errors)
 
 
 def _row(outcome: Outcome[Job, RunRow]) -> RunRow:
@@ -193,7 +195,7 @@ def _row(outcome: Outcome[Job, RunRow]) -> RunRow:
     return replace(row, instance_sha256=_file_of(job.source), policy_sha256=policy_checksum(job.policy))
 
 
-def _file_of(source: Source) -> str | None:
+def _file_of(source: FamilySource) -> str | None:
     """Checksum of the instance's file, as it is now; None for one that is generated."""
     return file_checksum(getattr(source, "path", None))
 

@@ -32,13 +32,13 @@ from .report import build_report
 from .rows import RunRow
 from .store import StoreError
 
-__all__ = ["ABLATION", "LEARNERS", "main", "relabelled"]
+__all__ = ["ABLATION", "CONTENDERS", "main", "relabelled"]
 
 _SIZES = ("network.highest=12.0",)  # classes of log2 of nodes reach further than those of levels
 _SCALAR = ("network.classes=0", "network.history_length=0")
 _STOCHASTIC = ("rollout.temperature=1.0", "rollout.last_temperature=1.0", "rollout.epsilon=0.0", "rollout.last_epsilon=0.0")
 
-LEARNERS: Mapping[str, tuple[str, ...]] = {
+CONTENDERS: Mapping[str, tuple[str, ...]] = {
     "revibranch": (),
     "bbmdp": ("learner=bbmdp", "network.history_length=0", *_SIZES),
     "treedqn": ("learner=treedqn", *_SCALAR, "learning.target_every=50"),
@@ -85,7 +85,7 @@ def main(
     workers: int,
 ) -> None:
     """Train, evaluate, and print the tables as Markdown."""
-    variants = {**LEARNERS, **ABLATION}
+    variants = {**CONTENDERS, **ABLATION}
     unknown = [name for name in only if name not in variants]
     if unknown:
         raise click.UsageError(f"unknown variants {', '.join(unknown)}; known are {', '.join(variants)}")

@@ -16,13 +16,13 @@ from ..branching.settings import INFINITY
 if TYPE_CHECKING:
     from pyscipopt.scip import Event
 
-__all__ = ["Progress", "Recorder", "from_scip"]
+__all__ = ["Recorder", "SolveProgress", "from_scip"]
 
 _PROGRESS_INTERVAL = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class SolveProgress:
     """Where a solve stands. Bounds are in the problem's own space, infinite ones ``+-inf``."""
 
     seconds: float
@@ -46,7 +46,7 @@ class Recorder(Eventhdlr):  # type: ignore[misc]
     model would keep it alive for ever.
     """
 
-    def __init__(self, model: Model, on_progress: Callable[[Progress], None] | None) -> None:
+    def __init__(self, model: Model, on_progress: Callable[[SolveProgress], None] | None) -> None:
         self.first_solution_seconds: float | None = None
         self._owner = weakref.ref(model)
         self._on_progress = on_progress
@@ -85,7 +85,7 @@ class Recorder(Eventhdlr):  # type: ignore[misc]
         if now - self._last >= _PROGRESS_INTERVAL and model.getStage() == SCIP_STAGE.SOLVING:
             self._last = now
             self._on_progress(
-                Progress(
+                SolveProgress(
                     seconds=model.getSolvingTime(),
                     nodes=model.getNTotalNodes(),
                     open_nodes=model.getNLeaves() + model.getNChildren() + model.getNSiblings(),

@@ -25,30 +25,30 @@ from ..branching.settings import apply_limits, apply_rule, apply_seed, apply_set
 from ..branching.solving import attach, optimize
 from ..instances.reading import instance_name, read_model
 from .policies import RULE_PREFIX, load, scip_rule
-from .recorder import Progress, Recorder, from_scip
+from .recorder import Recorder, SolveProgress, from_scip
 from .rows import RunRow
 
 if TYPE_CHECKING:
     from ..branching.brancher import LearnedBrancher
 
-__all__ = ["WITHOUT_OPTIMUM", "Progress", "Source", "error_row", "load", "run", "scip_rule"]
+__all__ = ["WITHOUT_OPTIMUM", "Problem", "SolveProgress", "error_row", "load", "run", "scip_rule"]
 
 WITHOUT_OPTIMUM = ("infeasible", "unbounded", "inforunbd")
 """SCIP's statuses with which the solution that it holds is no answer."""
 
-Source = str | Path | Callable[[], Model]
+Problem = str | Path | Callable[[], Model]
 """A problem file, or a function that builds a new model."""
 
 
 def run(
-    source: Source,
+    source: Problem,
     policy: str | Policy,
     *,
     settings: str = "default",
     seed: int = 0,
     time_limit: float = math.inf,
     threads: int = 1,
-    on_progress: Callable[[Progress], None] | None = None,
+    on_progress: Callable[[SolveProgress], None] | None = None,
     on_end: Callable[[Model], None] | None = None,
     instance: str | None = None,
     family: str | None = None,

@@ -29,14 +29,14 @@ from .run import run
 from .statistics import METRICS
 from .store import RunKey, RunStore, StoreError, read_rows, run_key
 
-__all__ = ["PSEUDOCOSTS", "Pseudocosts", "cases", "listed", "measure", "table"]
+__all__ = ["PSEUDOCOSTS", "PseudocostPolicy", "cases", "listed", "measure", "table"]
 
 PSEUDOCOSTS = "pseudocosts"
 """The control's name in rows."""
 _SETTINGS = "clean"
 
 
-class Pseudocosts(Policy):
+class PseudocostPolicy(Policy):
     """SCIP's rule ``pscost`` as a policy."""
 
     needs_path = False
@@ -56,7 +56,7 @@ def listed(rule: str, length: int) -> str:
 
 def cases(name: str, policy: Policy, lengths: Sequence[int]) -> dict[str, Policy]:
     """The policy, as it is attached to a model, and pseudocosts, alone and with lists of these lengths, by their names in rows."""
-    rules = {name: policy, PSEUDOCOSTS: Pseudocosts()}
+    rules = {name: policy, PSEUDOCOSTS: PseudocostPolicy()}
     alone = {each: as_asked(rule) for each, rule in rules.items()}
     lists = {listed(each, length): ShortlistPolicy(as_asked(rule), length=length) for length in lengths for each, rule in rules.items()}
     return {**alone, **lists}

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as ProgressBar
 
-from ..benchmarks.evaluate import Progress, list_jobs, wrong_results
+from ..benchmarks.evaluate import EvaluationProgress, list_jobs, wrong_results
 from ..benchmarks.evaluate import evaluate as run_evaluation
 from ..benchmarks.run import load
 from ..benchmarks.statistics import failed_nodes
@@ -133,7 +133,7 @@ def _pool(workers: int | str) -> Pool:
         raise click.UsageError(f"no Ray cluster at {workers}: {' '.join(str(error).split())[:200]}") from error
 
 
-def _summary(out: Path, progress: Progress, wrong: dict[str, list[str]]) -> dict[str, object]:
+def _summary(out: Path, progress: EvaluationProgress, wrong: dict[str, list[str]]) -> dict[str, object]:
     return {
         "out": str(out),
         "total": progress.total,
@@ -164,7 +164,7 @@ def _ended_by_signals(pool: Pool) -> Iterator[list[int]]:
 
 
 @contextmanager
-def _shown(total: int) -> Iterator[Callable[[Progress], None] | None]:
+def _shown(total: int) -> Iterator[Callable[[EvaluationProgress], None] | None]:
     """A bar on standard error, on a terminal only."""
     console = Console(stderr=True)
     if not console.is_terminal:
@@ -175,7 +175,7 @@ def _shown(total: int) -> Iterator[Callable[[Progress], None] | None]:
         task: TaskID = bar.add_task("starting", total=total)
         began = time.monotonic()
 
-        def show(progress: Progress) -> None:
+        def show(progress: EvaluationProgress) -> None:
             errors = f", [red]{progress.errors} failed[/red]" if progress.errors else ""
             text = f"{progress.done}/{progress.total} done, {progress.running} running{errors}{_end(progress, time.monotonic() - began)}"
             bar.update(task, completed=progress.done, description=text)
@@ -183,7 +183,7 @@ def _shown(total: int) -> Iterator[Callable[[Progress], None] | None]:
         yield show
 
 
-def _end(progress: Progress, elapsed: float) -> str:
+def _end(progress: EvaluationProgress, elapsed: float) -> str:
     """When it will end if the rest takes as long as what was done in this session."""
     fresh = progress.done - progress.before
     if not fresh or progress.done == progress.total:

@@ -21,7 +21,7 @@ from ..benchmarks.agreement import disagreements
 from ..benchmarks.checksums import file_checksum, policy_checksum
 from ..benchmarks.policies import split_policy
 from ..benchmarks.rows import RunRow
-from ..benchmarks.run import Progress, load, run
+from ..benchmarks.run import SolveProgress, load, run
 from ..branching.files import json_value
 from ..branching.measures import SETTLED
 from ..branching.settings import LARGEST_SEED, SETTINGS
@@ -140,7 +140,7 @@ def solve(
 
 
 @contextmanager
-def _progress(title: str) -> Iterator[Callable[[Progress], None] | None]:
+def _progress(title: str) -> Iterator[Callable[[SolveProgress], None] | None]:
     """One line on standard error that tells how the solve goes, on a terminal only."""
     console = Console(stderr=True)
     if not console.is_terminal:
@@ -149,7 +149,7 @@ def _progress(title: str) -> Iterator[Callable[[Progress], None] | None]:
     # SCIP holds the interpreter while it solves: a refreshing thread would stand still, so each event draws the line.
     with Live(Text(title), console=console, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False) as live:
 
-        def show(progress: Progress) -> None:
+        def show(progress: SolveProgress) -> None:
             gap = f"{100 * progress.gap:.2f} %" if math.isfinite(progress.gap) else "none"
             facts = f"{progress.seconds:.1f} s  {progress.nodes} nodes  {progress.open_nodes} open  best {progress.primal_bound:.8g}"
             text = Text(f"{title}  {facts}  gap {gap}", no_wrap=True, overflow="ellipsis")

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pyscipopt import Model
 
 from revibranch.benchmarks.agreement import disagreements
-from revibranch.benchmarks.run import Progress, error_row, load, run
+from revibranch.benchmarks.run import SolveProgress, error_row, load, run
 from revibranch.branching.guard import GuardedPolicy
 from revibranch.branching.policy import PathStep, Policy, PolicyWrapper
 from revibranch.branching.settings import LARGEST_SEED
@@ -139,7 +139,7 @@ def test_policy_that_fails_is_counted_and_the_optimum_stands() -> None:
 
 
 def test_progress_changes_no_tree_and_moves_forward() -> None:
-    seen: list[Progress] = []
+    seen: list[SolveProgress] = []
     path = INSTANCES / "misc03.mps"
     watched = run(path, "scip:random", settings="clean", on_progress=seen.append)
     silent = run(path, "scip:random", settings="clean")

@@ -12,7 +12,7 @@ from revibranch.benchmarks.agreement import disagreements
 from revibranch.benchmarks.comparison import compare
 from revibranch.benchmarks.rows import RunRow
 from revibranch.benchmarks.run import run
-from revibranch.benchmarks.shortlist import Pseudocosts, main
+from revibranch.benchmarks.shortlist import PseudocostPolicy, main
 from revibranch.benchmarks.statistics import METRICS
 from revibranch.benchmarks.store import read_rows
 from revibranch.gnn.plugin import equip
@@ -98,7 +98,7 @@ def test_wrong_instances_are_one_line(tmp_path: Path, spec: str) -> None:
 def test_control_is_the_rule_pscost() -> None:
     # Not node for node: the rule breaks ties otherwise.
     nodes = {}
-    for label, policy in (("rule", "scip:pscost"), ("policy", Pseudocosts())):
+    for label, policy in (("rule", "scip:pscost"), ("policy", PseudocostPolicy())):
         rows = [run(lambda s=seed: families.get("auction").generate("60x250", s).to_model(), policy, settings="clean") for seed in range(4)]
         nodes[label] = sum(row.nodes or 0 for row in rows)
     assert nodes["policy"] < 2 * nodes["rule"] < 4 * nodes["policy"]
