@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from ..branching.policy import PathStep
 from ..branching.state import BranchState, NodeFacts
 
-WIDEST: int
+MAX_WIDTH: int
 """Width of the widest network that the native module runs."""
 
 class NativeNetwork:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..branching.policy import PathStep, Policy
 from ..branching.state import BranchState, NodeFacts, row_column_names, variable_column_names
-from ._network import WIDEST, NativeNetwork
+from ._network import MAX_WIDTH, NativeNetwork
 from .columns import LIMIT, LOGARITHMIC_COLUMNS, MISSING_COLUMNS
 from .config import NetworkConfig
 from .facts import NODE_FACTS, node_fact_vector
@@ -21,7 +21,7 @@ from .history import select_steps
 if TYPE_CHECKING:
     from pyscipopt import Model
 
-__all__ = ["WIDEST", "NativePolicy", "fits", "fold", "native_network"]
+__all__ = ["MAX_WIDTH", "NativePolicy", "fits", "fold", "native_network"]
 
 _Arrays = Mapping[str, NDArray[np.floating]]
 _LAYER_NORM_EPSILON = 1e-5  # torch's default, which HalfConvolution keeps
@@ -29,7 +29,7 @@ _LAYER_NORM_EPSILON = 1e-5  # torch's default, which HalfConvolution keeps
 
 def fits(config: NetworkConfig) -> bool:
     """Whether the native module can run networks of this shape."""
-    return config.width % 8 == 0 and config.width <= WIDEST
+    return config.width % 8 == 0 and config.width <= MAX_WIDTH
 
 
 def native_network(config: NetworkConfig, tensors: _Arrays) -> NativeNetwork:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from ..config import NetworkConfig
-from ..native import WIDEST, fits
+from ..native import MAX_WIDTH, fits
 from .instance_section import InstanceSettings
 from .learners import LEARNERS
 from .sections import (
@@ -179,7 +179,7 @@ class ReinforcementRecipe(Section):
             raise ValueError(f"learner {self.learner} learns nothing from probes (rollout.probing = 0)")
         if not fits(self.network):
             raise ValueError(
-                f"rollouts run the native network: a width that is a multiple of 8, at most {WIDEST}, not {self.network.width}"
+                f"rollouts run the native network: a width that is a multiple of 8, at most {MAX_WIDTH}, not {self.network.width}"
             )
         if self.curriculum and self.instances.family is None:
             raise ValueError("a curriculum grows the instances of one family; for others leave it out")
