@@ -1,9 +1,11 @@
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from pyscipopt import Model
+
+_Callback = TypeVar("_Callback", bound=Callable[..., Any])
 
 SUPPORTED_SCIP_MAJORS: tuple[int, ...]
 
@@ -19,6 +21,8 @@ class SearchCounts(NamedTuple):
     rule_cutoffs: int
 
 def search_counts(model: Model) -> SearchCounts: ...
+def python_writes(model: Model) -> bool: ...
+def shielded(escape: Callable[[Any, BaseException, Callable[..., Any]], Any]) -> Callable[[_Callback], _Callback]: ...
 
 class Search:
     def __init__(self, model: Model) -> None: ...

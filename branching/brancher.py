@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pyscipopt import SCIP_RESULT, SCIP_STAGE, Branchrule
 
 from ._bipartite import BipartiteBuffer
-from ._scip import Search
+from ._scip import Search, shielded
 from .path import PathMemory
 from .policy import Policy, PolicyError, best_candidate, innermost
 from .statistics import BrancherStatistics, NodesOnce
@@ -57,6 +57,8 @@ class LearnedBrancher(Branchrule):  # type: ignore[misc]  # PySCIPOpt has no com
         self._buffer = BipartiteBuffer(model, extended=policy.extended)
         self._paths = PathMemory(self._search)
         self._begun = False
+        self._to_be_stopped = False
+        """Whether the first decision of the run is to stop the solve."""
         self._trusted = True
         """Whether the policy is asked: not after it failed to begin, or changed the tree by itself, up to the next solve."""
         self._branched = False
@@ -73,9 +75,33 @@ class LearnedBrancher(Branchrule):  # type: ignore[misc]  # PySCIPOpt has no com
         """The model is being freed (bound early: at interpreter exit the module may be empty already)."""
         _in_use.discard(self)
 
+    # Ctrl-C strikes in Python code where SCIP's own handling of it is switched off, and where SCIP does not catch it yet.
+
+    def _struck(self, error: BaseException) -> None:
+        if isinstance(error, (KeyboardInterrupt, SystemExit)):
+            self._interrupt()  # SCIP's way, which keeps the incumbent
+        else:
+            self._report(error, "the solve goes on")
+
+    def _begin_again(self, error: BaseException, callback: Callable[[LearnedBrancher], None]) -> None:
+        callback(self)
+        self._struck(error)
+
+    def _leave(self, error: BaseException, callback: object) -> dict[str, Any]:  # noqa: ARG002
+        self._struck(error)
+        return _DID_NOT_RUN
+
+    def _give_up(self, error: BaseException, callback: object) -> dict[str, Any]:  # noqa: ARG002
+        if isinstance(error, (KeyboardInterrupt, SystemExit)):
+            self._interrupt()
+            return self._leave_clean()
+        return self._hand_over(error)  # some libraries' panics and cancellations are no Exceptions
+
+    @shielded(_begin_again)
     def branchinit(self) -> None:
         """A solve begins."""
         self._begun = False
+        self._to_be_stopped = False
         self._trusted = True
         self._left = NodesOnce()
         self._undone = 0
@@ -83,35 +109,31 @@ class LearnedBrancher(Branchrule):  # type: ignore[misc]  # PySCIPOpt has no com
         self.statistics.reporter = dict
         self._paths.clear()
 
+    @shielded(_begin_again)
     def branchinitsol(self) -> None:
         """A run begins (again after a restart): node numbers start anew and the variables may be others."""
         self._buffer.invalidate()
         self._paths.clear()
         self._undone = 0
 
+    @shielded(_give_up)
     def branchexeclp(self, allowaddcons: bool) -> dict[str, Any]:  # noqa: ARG002
         """Choose a variable at a node with a fractional LP solution."""
-        # An exception that leaves this callback would end the solve with SCIP's "unspecified error".
         started, statistics = perf_counter(), self.statistics
         accounted = statistics.extraction_seconds + statistics.inference_seconds
         self._branched = False
         try:
             return self._branch()
-        except (KeyboardInterrupt, SystemExit):
-            # Ctrl-C inside Python code (SCIP's own handling of it switched off): stop the solve in SCIP's way, which
-            # keeps the incumbent.
-            self._interrupt()
-            return self._leave_clean()
-        except BaseException as error:  # some libraries' panics and cancellations are no Exceptions
-            return self._hand_over(error)
         finally:
             elsewhere = statistics.extraction_seconds + statistics.inference_seconds - accounted
             statistics.other_seconds += perf_counter() - started - elsewhere
 
+    @shielded(_leave)
     def branchexecext(self, allowaddcons: bool) -> dict[str, Any]:  # noqa: ARG002
         """Nonlinear branching candidates are left to SCIP."""
         return _DID_NOT_RUN
 
+    @shielded(_leave)
     def branchexecps(self, allowaddcons: bool) -> dict[str, Any]:  # noqa: ARG002
         """Nodes without a solved LP are left to SCIP."""
         return _DID_NOT_RUN
@@ -120,6 +142,8 @@ class LearnedBrancher(Branchrule):  # type: ignore[misc]  # PySCIPOpt has no com
 
     def _branch(self) -> dict[str, Any]:
         statistics, policy, search = self.statistics, self.policy, self._search
+        if self._to_be_stopped:
+            raise KeyboardInterrupt
         if search.n_children:  # of the last call: a cut that somebody added meanwhile made SCIP solve the node's LP once more
             return _BRANCHED
         if not self._trusted:
@@ -271,7 +295,8 @@ class LearnedBrancher(Branchrule):  # type: ignore[misc]  # PySCIPOpt has no com
 
     def _interrupt(self) -> None:
         model = self._model_reference()
-        if model is not None:
+        self._to_be_stopped = self._search.stage == SCIP_STAGE.INITSOLVE  # where SCIP cannot be told
+        if model is not None and not self._to_be_stopped:
             model.interruptSolve()
 
     def _report(self, error: BaseException, consequence: str) -> None:

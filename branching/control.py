@@ -22,7 +22,7 @@ from pyscipopt import SCIP_STAGE
 from .policy import PathStep, Policy
 from .reward_functions import Progress
 from .settings import INFINITY
-from .solving import attach
+from .solving import attach, run_scip
 from .state import BranchState
 from .statistics import BrancherStatistics
 
@@ -142,7 +142,7 @@ def _solve(models: list[Model], handover: _Handover) -> None:
     handover.thread = threading.get_ident()
     handover.resumed = perf_counter()
     try:
-        model.optimizeNogil()
+        run_scip(model)
         ending = Ending(model.getStatus())
         if not handover.stopping:
             handover.take_stock()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyscipopt import SCIP_STAGE
 
+from ._scip import Search, python_writes
 from .brancher import LearnedBrancher, in_use
 from .policy import Policy, check_policy
 from .settings import BRANCHER_PRIORITY, TOP_PRIORITY
@@ -17,7 +18,7 @@ from .settings import BRANCHER_PRIORITY, TOP_PRIORITY
 if TYPE_CHECKING:
     from pyscipopt import Model
 
-__all__ = ["attach", "optimize"]
+__all__ = ["attach", "optimize", "run_scip"]
 
 _CATCH_CTRL_C = "misc/catchctrlc"
 
@@ -38,12 +39,12 @@ def attach(model: Model, policy: Policy, *, priority: int = BRANCHER_PRIORITY, s
     Raises:
         TypeError: no policy.
         ValueError: the priority is outside SCIP's range.
-        RuntimeError: the model is being solved, or was and is not freed of its transformed problem.
+        RuntimeError: the model is being solved, or was and is not freed of its transformed problem; or the whole model was freed.
     """
     check_policy(policy)
     if not -TOP_PRIORITY <= priority <= TOP_PRIORITY:
         raise ValueError(f"priority {priority} is outside SCIP's range of +-{TOP_PRIORITY}")
-    if model.getStage() > SCIP_STAGE.PROBLEM:
+    if Search(model).stage > SCIP_STAGE.PROBLEM:
         raise RuntimeError(
             "a branching rule is included before the model is presolved or solved; afterwards call model.freeTransform() first"
         )
@@ -89,8 +90,12 @@ def optimize(model: Model) -> None:
     """Solve the model, then raise what a strict brancher's policy raised.
 
     PySCIPOpt cannot carry an exception through a solve, so ``strict`` needs this helper in place of ``model.optimize()``.
-    Other threads run meanwhile, up to the callbacks. Ctrl-C stops a solve in the main thread. Elsewhere SCIP is kept from catching it:
-    its handler is the whole process's, and solves that overlap would leave it in place for good.
+    Other threads run meanwhile, up to the callbacks; where Python writes SCIP's messages (``Model.redirectOutput``), they wait.
+    Ctrl-C stops a solve in the main thread. Elsewhere SCIP is kept from catching it: its handler is the whole process's, and solves
+    that overlap would leave it in place for good.
+
+    Raises:
+        RuntimeError: the model was freed.
     """
     try:
         _optimize(model)
@@ -107,12 +112,24 @@ def optimize(model: Model) -> None:
 
 
 def _optimize(model: Model) -> None:
+    Search(model)  # raises of a model that was freed, on which PySCIPOpt crashes
     if threading.current_thread() is threading.main_thread():
-        model.optimizeNogil()
+        run_scip(model)
         return
     catching = model.getParam(_CATCH_CTRL_C)
     model.setParam(_CATCH_CTRL_C, False)
     try:
-        model.optimizeNogil()
+        run_scip(model)
     finally:
         model.setParam(_CATCH_CTRL_C, catching)
+
+
+def run_scip(model: Model) -> None:
+    """SCIP's solve, with the interpreter free for other threads, unless Python writes what SCIP has to say.
+
+    PySCIPOpt writes it without asking for the interpreter, and without the interpreter's lock the process would crash.
+    """
+    if python_writes(model):
+        model.optimize()
+    else:
+        model.optimizeNogil()

@@ -258,46 +258,22 @@ cdef class Search:
         """
         cdef SCIP* scip = self.handle.solving("strong_branch()")
         cdef _Candidates candidates
-        cdef int n_tries, turn, i, code, waited = 0
-        cdef int limit = 2**31 - 1 if iteration_limit < 0 else iteration_limit
-        cdef double objective, down, up, best = -1.0
+        cdef int code, limit = 2**31 - 1 if iteration_limit < 0 else iteration_limit
         cdef long long[::1] order
-        cdef unsigned int down_valid, up_valid, down_infeasible, up_infeasible, down_conflict, up_conflict, lp_error
         cdef double[:, ::1] out
         candidates = _candidates(scip)
         chosen = np.arange(candidates.count) if places is None else np.array(places, dtype=np.int64)
         if chosen.ndim != 1 or ((chosen < 0) | (chosen >= candidates.count)).any():
             raise IndexError(f"strong_branch() was asked for candidates {chosen.tolist()} of {candidates.count}")
         order = chosen
-        n_tries = len(chosen)
         result = np.full((4, candidates.count), np.nan)
         out = result
-        objective = scip_api.SCIPgetLPObjval(scip)
         _check(scip_api.SCIPstartStrongbranch(scip, 0), "SCIPstartStrongbranch")
-        code = REVI_OKAY
-        with nogil:
-            for turn in range(n_tries):
-                if scip_api.SCIPisStopped(scip) or waited == patience:
-                    break
-                i = order[turn]
-                waited += 1
-                down_valid = up_valid = down_infeasible = up_infeasible = 0
-                down_conflict = up_conflict = lp_error = 0
-                code = scip_api.SCIPgetVarStrongbranchFrac(
-                    scip, candidates.variables[i], limit, not learning, &down, &up, &down_valid, &up_valid,
-                    &down_infeasible, &up_infeasible, &down_conflict, &up_conflict, &lp_error,
-                )
-                if code != REVI_OKAY:
-                    break
-                if lp_error or not (down_valid or down_infeasible) or not (up_valid or up_infeasible):
-                    continue
-                out[1, i] = max(down - objective, 0.0)
-                out[2, i] = max(up - objective, 0.0)
-                out[3, i] = (1 if down_infeasible else 0) + (2 if up_infeasible else 0)
-                out[0, i] = scip_api.SCIPgetBranchScore(scip, candidates.variables[i], out[1, i], out[2, i])
-                if out[0, i] > best:
-                    best = out[0, i]
-                    waited = 0
+        if _python_writes(scip):
+            code = _strong_branch(scip, candidates.variables, order, limit, patience, learning, out)
+        else:
+            with nogil:
+                code = _strong_branch(scip, candidates.variables, order, limit, patience, learning, out)
         _check(scip_api.SCIPendStrongbranch(scip), "SCIPendStrongbranch")
         _check(code, "SCIPgetVarStrongbranchFrac")
         return result
@@ -321,9 +297,44 @@ cdef _Candidates _candidates(SCIP* scip) except *:
     return found
 
 
+cdef int _strong_branch(
+    SCIP* scip, SCIP_VAR** candidates, const long long[::1] order, int limit, int patience, bint learning, double[:, ::1] out
+) noexcept nogil:
+    """The loop of ``Search.strong_branch``; SCIP's return code."""
+    cdef Py_ssize_t turn
+    cdef long long i
+    cdef int code, waited = 0
+    cdef double down, up, best = -1.0, objective = scip_api.SCIPgetLPObjval(scip)
+    cdef unsigned int down_valid, up_valid, down_infeasible, up_infeasible, down_conflict, up_conflict, lp_error
+    for turn in range(order.shape[0]):
+        if scip_api.SCIPisStopped(scip) or waited == patience:
+            break
+        i = order[turn]
+        waited += 1
+        down_valid = up_valid = down_infeasible = up_infeasible = 0
+        down_conflict = up_conflict = lp_error = 0
+        code = scip_api.SCIPgetVarStrongbranchFrac(
+            scip, candidates[i], limit, not learning, &down, &up, &down_valid, &up_valid,
+            &down_infeasible, &up_infeasible, &down_conflict, &up_conflict, &lp_error,
+        )
+        if code != REVI_OKAY:
+            return code
+        if lp_error or not (down_valid or down_infeasible) or not (up_valid or up_infeasible):
+            continue
+        out[1, i] = max(down - objective, 0.0)
+        out[2, i] = max(up - objective, 0.0)
+        out[3, i] = (1 if down_infeasible else 0) + (2 if up_infeasible else 0)
+        out[0, i] = scip_api.SCIPgetBranchScore(scip, candidates[i], out[1, i], out[2, i])
+        if out[0, i] > best:
+            best = out[0, i]
+            waited = 0
+    return REVI_OKAY
+
+
 cdef long long _number(SCIP_NODE* node) noexcept:
     return scip_api.SCIPnodeGetNumber(node) if node != NULL else -1
 
 
+include "interpreter.pxi"
 include "pseudocosts.pxi"
 include "tree_log.pxi"

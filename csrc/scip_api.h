@@ -20,6 +20,7 @@ typedef struct SCIP_Eventhdlr SCIP_EVENTHDLR;
 typedef struct SCIP_EventhdlrData SCIP_EVENTHDLRDATA;
 typedef struct SCIP_Event SCIP_EVENT;
 typedef struct SCIP_EventData SCIP_EVENTDATA;
+typedef struct SCIP_Messagehdlr SCIP_MESSAGEHDLR;
 
 typedef int revi_event_exec(SCIP *, SCIP_EVENTHDLR *, SCIP_EVENT *, SCIP_EVENTDATA *); /* SCIP_DECL_EVENTEXEC */
 typedef int revi_event_hook(SCIP *, SCIP_EVENTHDLR *); /* SCIP_DECL_EVENTINIT and its like */
@@ -137,6 +138,10 @@ typedef int revi_event_hook(SCIP *, SCIP_EVENTHDLR *); /* SCIP_DECL_EVENTINIT an
     X(int, SCIPdropEvent, (SCIP *, unsigned long long, SCIP_EVENTHDLR *, SCIP_EVENTDATA *, int))                \
     X(unsigned long long, SCIPeventGetType, (SCIP_EVENT *))                                                     \
     X(SCIP_NODE *, SCIPeventGetNode, (SCIP_EVENT *))                                                            \
+    /* messages */                                                                                              \
+    X(SCIP_MESSAGEHDLR *, SCIPgetMessagehdlr, (SCIP *))                                                         \
+    X(void, SCIPmessagePrintInfo, (SCIP_MESSAGEHDLR *, const char *, ...))                                      \
+    X(void, SCIPmessagePrintError, (const char *, ...))                                                         \
     /* what the search cost */                                                                                  \
     X(long long, SCIPgetNLPIterations, (SCIP *))                                                                \
     X(long long, SCIPgetNNodeLPIterations, (SCIP *))                                                            \

@@ -24,6 +24,8 @@ cdef extern from "scip_api.h" nogil:
         pass
     ctypedef struct SCIP_EVENTDATA:
         pass
+    ctypedef struct SCIP_MESSAGEHDLR:
+        pass
     ctypedef int revi_event_exec(SCIP*, SCIP_EVENTHDLR*, SCIP_EVENT*, SCIP_EVENTDATA*) noexcept nogil
     ctypedef int revi_event_hook(SCIP*, SCIP_EVENTHDLR*) noexcept nogil
 
@@ -132,6 +134,9 @@ cdef extern from "scip_api.h" nogil:
         int (*SCIPdropEvent)(SCIP*, unsigned long long, SCIP_EVENTHDLR*, SCIP_EVENTDATA*, int) noexcept nogil
         unsigned long long (*SCIPeventGetType)(SCIP_EVENT*) noexcept nogil
         SCIP_NODE* (*SCIPeventGetNode)(SCIP_EVENT*) noexcept nogil
+        SCIP_MESSAGEHDLR* (*SCIPgetMessagehdlr)(SCIP*) noexcept nogil
+        void (*SCIPmessagePrintInfo)(SCIP_MESSAGEHDLR*, const char*, ...) noexcept nogil
+        void (*SCIPmessagePrintError)(const char*, ...) noexcept nogil
         long long (*SCIPgetNLPIterations)(SCIP*) noexcept nogil
         long long (*SCIPgetNNodeLPIterations)(SCIP*) noexcept nogil
         long long (*SCIPgetNStrongbranchLPIterations)(SCIP*) noexcept nogil

@@ -37,6 +37,7 @@ def load_policy(spec: str | os.PathLike[str], *, device: Device = "auto", thread
         CheckpointError: the checkpoint cannot be read or does not fit.
         ImportError: the network needs torch (a width the native module cannot run), which is not installed.
     """
+    spec = os.fspath(spec)
     if threads < 1:
         raise ValueError(f"a policy needs at least one thread, not {threads}")
     if device not in DEVICES:
@@ -75,14 +76,14 @@ def _nature(header: Header) -> _Nature:
     return {"raises_bound": description.raises_bound, "mixes_pseudocosts": description.mixes_pseudocosts}
 
 
-def _resolve(spec: str | os.PathLike[str]) -> Path:
+def _resolve(spec: str) -> Path:
     names = pretrained_names()
     if spec in names:
-        return pretrained_path(str(spec))
+        return pretrained_path(spec)
     path = Path(spec)
-    if os.fspath(spec) and (path.suffix == ".safetensors" or path.exists()):
+    if spec and (path.suffix == ".safetensors" or path.exists()):
         return path
     raise ValueError(
-        f"unknown policy {str(spec)!r}; known are {', '.join(['auto', *names])}, or give a checkpoint file (*.safetensors). On command "
+        f"unknown policy {spec!r}; known are {', '.join(['auto', *names])}, or give a checkpoint file (*.safetensors). On command "
         "lines +guard and +nodes may follow, in Python guard= and mode= say it"
     )

@@ -72,6 +72,10 @@ def _check_file(path: Path) -> None:
     if not path.is_file():
         raise ReadingError(f"cannot read {path}: it is not a file")
     try:
+        str(path.resolve()).encode()
+    except UnicodeEncodeError:  # PySCIPOpt takes names as UTF-8
+        raise ReadingError(f"cannot read {str(path)!r}: its name, with those of its folders, must be valid UTF-8") from None
+    try:
         with path.open("rb"):
             pass
     except OSError as error:

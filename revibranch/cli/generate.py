@@ -101,5 +101,5 @@ def generate(
             try:
                 write_set(wanted, out, workers, on_file)
             except OSError as error:
-                raise InputError(f"{error.filename or out}: {error.strerror or error}") from error
+                raise InputError(f"{error.filename2 or error.filename or out}: {error.strerror or error}") from error
     click.echo(f"{count - kept} written, {kept} kept in {out}")

@@ -40,6 +40,8 @@ def report(
         raise click.UsageError("--figures is for Markdown and LaTeX")
     with wrong_input():
         rows = read_rows(file)
+        if out is not None and (out.suffix == ".parquet" or (out.exists() and out.samefile(file))):
+            raise ValueError(f"--out {out} would take the place of measured runs; name another file for the report")
         if numbers:
             text = json.dumps(as_json(rows, baseline=baseline, trainings=trainings), indent=2, allow_nan=False) + "\n"
         else:

@@ -20,7 +20,7 @@ class SolutionFile:
     """Where the best solution goes; what is there already stays until there is a better thing to put in its place.
 
     Raises:
-        ValueError: it is one of the files that are read, or cannot be written.
+        ValueError: it is one of the files that are read or that the command prints into, or cannot be written.
     """
 
     def __init__(self, path: Path, *read: str | Path) -> None:
@@ -29,6 +29,8 @@ class SolutionFile:
         """Why nothing was written."""
         if path.exists() and (not path.is_file() or any(Path(other).exists() and path.samefile(other) for other in read)):
             raise ValueError(f"cannot write the solution to {path}: it is no regular file, or one of those that are read")
+        if path.exists() and any(_is_open_as(descriptor, path) for descriptor in (1, 2)):
+            raise ValueError(f"cannot write the solution to {path}: that is where standard output or standard error goes")
         try:
             self._target = path.resolve()
             writable = os.access(self._target.parent, os.W_OK) and not self._target.is_symlink()
@@ -49,6 +51,13 @@ class SolutionFile:
             write_atomically(self._target, _text(model))
         except Exception as error:
             self.complaint = f"the solution could not be written: {error}"
+
+
+def _is_open_as(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except OSError:  # it is closed
+        return False
 
 
 def _text(model: Model) -> bytes:

@@ -35,7 +35,7 @@ from .solution import SolutionFile
 
 __all__ = ["solve"]
 
-_TABLE_WIDTH = 400
+_TABLE_WIDTH, _TABLE_HEIGHT = 400, 25
 _STATUS = {
     "optimal": "optimal",
     "infeasible": "infeasible: no solution exists",
@@ -110,12 +110,13 @@ def solve(
     """
     names = list(dict.fromkeys((policy, *against)))
     rows: list[RunRow] = []
+    with wrong_input():  # while standard output still is what it was
+        goal = None if solution is None else SolutionFile(solution, file, *(split_policy(name)[0] for name in names))
     with stdout_to_stderr():  # SCIP prints on its own account, on Ctrl-C for one
         with wrong_input():
             read_model(file)  # a damaged file is to be noticed first
             problem, weights = file_checksum(file), [policy_checksum(name) for name in names]
             policies = [load(name, mode=mode, guard=guard, device=device) for name in names]
-            goal = None if solution is None else SolutionFile(solution, file, *(split_policy(name)[0] for name in names))
         for name, loaded, checksum in zip(names, policies, weights, strict=True):
             keep = goal.keep if goal is not None and name == policy else None
             with _progress(f"{file.name}  {name}") as show:
@@ -182,8 +183,9 @@ def _print_result(file: Path, rows: Sequence[RunRow]) -> None:
             _seconds(row.solve_seconds),
             _share(row),
         )
-    # Wider than most terminals, so that no number is ever cut short, in a file or a pipe either.
-    Console(highlight=False, width=_TABLE_WIDTH).print(table)
+    # Wider than most terminals, so that no number is ever cut short, in a file or a pipe either. (Of a dumb terminal rich takes the
+    # width only together with a height.)
+    Console(highlight=False, width=_TABLE_WIDTH, height=_TABLE_HEIGHT).print(table)
     for row in rows:
         remarks = [_remark(row), *(f"{label}: {value}" for label, value in _policy_facts(row))]
         if remark := "; ".join(filter(None, remarks)):
@@ -201,7 +203,7 @@ def _remark(row: RunRow) -> str:
     if row.status in SETTLED:
         if row.nodes == 0:
             remarks.append("solved in presolving, no tree was searched")
-        elif row.nodes == 1:
+        elif row.nodes == 1 and not row.decisions:
             remarks.append("solved at the root, nothing was branched on")
     elif row.objective is None:
         remarks.append("no solution found")

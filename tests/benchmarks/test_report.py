@@ -15,7 +15,7 @@ import pytest
 from revibranch.benchmarks.figures import nodes_against_time, profiles
 from revibranch.benchmarks.page import document
 from revibranch.benchmarks.report import as_json, build_report, choose_baseline
-from revibranch.benchmarks.store import RunStore
+from revibranch.benchmarks.store import RunStore, read_rows
 from revibranch.benchmarks.tables import Cell, Table, number, render
 from revibranch.benchmarks.verdict import OWN, judge
 from revibranch.cli import main
@@ -275,6 +275,8 @@ def test_unreadable_foreign_and_missing_files_are_one_line_and_exit_code_2(file,
     (tmp_path / "text.parquet").write_text("no Parquet at all")
     pyarrow.parquet.write_table(pyarrow.table({"x": [1]}), tmp_path / "foreign.parquet")
     good = file(ROWS)
+    link = tmp_path / "report.md"
+    link.symlink_to(good)
     for arguments in (
         [str(tmp_path / "text.parquet")],
         [str(tmp_path / "foreign.parquet")],
@@ -283,11 +285,15 @@ def test_unreadable_foreign_and_missing_files_are_one_line_and_exit_code_2(file,
         [good, "--baseline", "scip:nonsense"],
         [good, "--out", str(tmp_path / "no" / "folder.md")],
         [good, "--format", "html", "--figures", str(tmp_path)],
+        [good, "--out", good],
+        [good, "--json", "--out", str(tmp_path / "foreign.parquet")],
+        [good, "--out", str(link)],
     ):
         assert main(["report", *arguments]) == 2, arguments
         captured = capsys.readouterr()
         assert captured.err.count("\n") == 1
         assert captured.out == ""
+    assert len(read_rows(good)) == len(ROWS)
 
 
 @pytest.mark.parametrize(("module", "arguments"), [("pyarrow", []), ("matplotlib", ["--format", "html"])])

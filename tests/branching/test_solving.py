@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -95,3 +98,61 @@ def test_the_rule_that_rebuilds_a_tree_of_reoptimisation_comes_first() -> None:
     assert learned > max(model.getParam(f"branching/{rule}/priority") for rule in rules)
     apply_rule(model, "pscost")
     assert learned > model.getParam("branching/pscost/priority")
+
+
+REDIRECTED = """
+import io, sys
+sys.path.append({root!r})
+from pyscipopt import SCIP_RESULT, Branchrule, Model
+from revibranch.branching.control import ControlledSolve
+from revibranch.branching.shortlist import ShortlistPolicy
+from revibranch.branching.solving import attach, optimize
+from tests.branching.models import knapsack
+from tests.branching.policies import MostFractional
+
+class Wrong(Branchrule):
+    def branchexeclp(self, allowaddcons):
+        return {{"result": SCIP_RESULT.FOUNDSOL}}  # no result of a branching rule: SCIP complains aloud
+
+console, sys.stdout, sys.stderr = sys.stdout, io.StringIO(), io.StringIO()
+if {case!r} == "errors":
+    Model().redirectOutput()
+    model = knapsack(30, 200, 1)
+    model.includeBranchrule(Wrong(), "wrong", "", priority=1000000, maxdepth=-1, maxbounddist=1.0)
+    try:
+        optimize(model)
+    except Exception:
+        pass
+    print("errors:", "invalid result code" in sys.stderr.getvalue(), file=console)
+else:
+    model = knapsack(30, 200, 1)
+    model.hideOutput(False)
+    model.redirectOutput()
+    model.setParam("limits/nodes", 30)
+    if {case!r} == "controlled":
+        solve = ControlledSolve(model, "x")
+        state = solve.begin()
+        while state is not None:
+            state = solve.branch(0)
+        solve.stop()
+    else:
+        brancher = attach(model, ShortlistPolicy(MostFractional()))
+        optimize(model)
+        assert brancher.statistics.decisions > 0
+    print({case!r} + ":", "SCIP Status" in sys.stdout.getvalue(), file=console)
+"""
+
+
+@pytest.mark.parametrize("case", ["optimized", "controlled", "errors"])
+def test_messages_that_python_writes_crash_nothing(case: str) -> None:
+    script = REDIRECTED.format(root=str(Path(__file__).parents[2]), case=case)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.stdout, done.returncode) == (f"{case}: True\n", 0), done.stderr
+
+
+def test_a_model_that_was_freed_is_refused() -> None:
+    for use in (optimize, lambda model: attach(model, MostFractional())):
+        model = tree()
+        model.free()
+        with pytest.raises(RuntimeError, match="the model was freed"):
+            use(model)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -101,3 +103,18 @@ def test_whatever_keeps_a_solution_from_its_file_the_result_is_told(
     output = capfd.readouterr()
     assert json.loads(output.out)["runs"][0]["objective"] == 1120
     assert "no such luck" in output.err
+
+
+@pytest.mark.parametrize("name", ["/dev/stdout", "/dev/stderr", "out", "err"])
+def test_what_the_command_prints_into_is_no_place_for_a_solution(name: str, tmp_path: Path) -> None:
+    program = "import sys; from revibranch.cli import main; sys.exit(main())"
+    out, err = tmp_path / "out", tmp_path / "err"
+    err.write_text("earlier lines\n")
+    with out.open("wb") as output, err.open("ab") as errors:
+        target = name if name.startswith("/") else str(tmp_path / name)
+        command = [sys.executable, "-c", program, "solve", str(LSEU), "--policy", "scip:default", "--solution", target]
+        assert subprocess.run(command, stdout=output, stderr=errors, check=False).returncode == 2
+    assert out.read_text() == ""
+    first, complaint = err.read_text().splitlines()
+    assert first == "earlier lines"
+    assert "standard output" in complaint

@@ -305,6 +305,24 @@ def test_progress_is_shown_on_a_terminal_and_leaves_stdout_alone() -> None:
     assert json.loads(done.stdout)["runs"][0]["status"] == "timelimit"
 
 
+@pytest.mark.parametrize("terminal", ["xterm", "dumb"])
+def test_a_table_on_a_terminal_is_whole(terminal: str) -> None:
+    ours, theirs = pty.openpty()
+    program = "import sys; from revibranch.cli import main; sys.exit(main())"
+    subprocess.run(
+        [sys.executable, "-c", program, "solve", str(LSEU), "--policy", "scip:pscost", "--against", "scip:mostinf"],
+        stdout=theirs,
+        env={**os.environ, "TERM": terminal, "COLUMNS": "40"},
+        check=True,
+    )
+    shown = os.read(ours, 1_000_000).decode()
+    os.close(ours)
+    os.close(theirs)
+    assert "in strong branching" in shown
+    assert shown.count("1120") == 2
+    assert "…" not in shown
+
+
 # ---- wrong input -----------------------------------------------------------------------------------------------------
 
 
@@ -367,3 +385,10 @@ def test_damaged_weights_are_one_line(tmp_path: Path, checkpoint: Path, capfd: C
     path = tmp_path / "damaged.safetensors"
     path.write_bytes({"cut": whole[: len(whole) // 2], "garbage": b"\xff" * 64, "empty": b""}[damage])
     assert_refused(capfd, "damaged.safetensors", MISC03, "--policy", path)
+
+
+def test_a_name_that_is_no_text_is_one_line(tmp_path: Path, capfd: Capture) -> None:
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    folder.mkdir()
+    (folder / "lseu.mps").write_bytes(LSEU.read_bytes())
+    assert_refused(capfd, "valid UTF-8", folder / "lseu.mps", "--policy", "scip:default")

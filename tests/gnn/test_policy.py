@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -30,7 +31,7 @@ def test_a_policy_loads_by_its_pretrained_name(checkpoint, monkeypatch):
     monkeypatch.setattr(pretrained, "_FOLDER", checkpoint.parent)
     assert pretrained.pretrained_names() == ("mine",)
     expected = NetworkPolicy(fresh()).score(random_state(), [])
-    for spec in ("mine", "auto"):
+    for spec in ("mine", Path("mine"), "auto", Path("auto")):
         np.testing.assert_allclose(load_policy(spec).score(random_state(), []), expected, rtol=1e-5, atol=1e-5)
 
 

@@ -261,3 +261,9 @@ def test_an_interrupt_keeps_what_is_finished_and_the_next_run_goes_on(workers: i
     )
     assert all(again)
     assert not [path for path in folder.iterdir() if path.name.endswith(".part")]
+
+
+def test_what_stands_in_a_files_way_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "knapsack-10x2-s0.mps").mkdir()
+    assert main(["generate", "knapsack", "--size", "10x2", "--out", str(tmp_path)]) == 2
+    assert str(tmp_path / "knapsack-10x2-s0.mps") in capsys.readouterr().err
