@@ -7,6 +7,7 @@ waits for a choice, the caller's thread puts the choice and waits for the next s
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 import weakref
 from collections.abc import Sequence
@@ -60,6 +61,7 @@ class _Handover(Policy):
         self.finished = threading.Event()
         self.stopping = False
         self.thread: int | None = None
+        self.process = os.getpid()
         self.resumed = 0.0
         self._model = weakref.ref(model)
         self._kept: BranchState | None = None
@@ -156,6 +158,8 @@ def _solve(models: list[Model], handover: _Handover) -> None:
 
 def _end(handover: _Handover) -> None:
     """Stop the solve and wait until SCIP has returned. Runs also where a solve is garbage, and before the interpreter's end."""
+    if os.getpid() != handover.process:  # a fork took no thread of SCIP's along: the solve is the parent's
+        return
     handover.stopping = True
     handover.choices.put(0)
     # Garbage may be collected in any thread, this solve's own included, and while that thread holds one of the threading
@@ -205,6 +209,7 @@ class ControlledSolve:
         Raises:
             Exception: what the solve raised; it is over then.
         """
+        self._handover.process = os.getpid()
         # Called at the latest before the interpreter ends. The thread is a daemon, since Python would wait for others before that.
         self._finalizer = weakref.finalize(self, _end, self._handover)
         try:
@@ -224,7 +229,10 @@ class ControlledSolve:
 
         Raises:
             Exception: what the solve raised; it is over then. KeyboardInterrupt stops it too.
+            RuntimeError: this process was forked during the solve.
         """
+        if os.getpid() != self._handover.process:
+            raise RuntimeError("the solve goes on in the process that began it; a fork does not take it along")
         self._handover.choices.put(choice)
         return self._wait()
 

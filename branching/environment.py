@@ -73,6 +73,7 @@ class BranchingEnv(gymnasium.Env):  # type: ignore[misc]
     Instances that SCIP solves (or gives up at a limit) without a decision are passed over, ``tries`` of them at most, and counted
     in ``info["skipped"]``. SCIP runs in a thread of its own, which ends by ``close``, by ``reset``, by an exception such as Ctrl-C
     while ``step`` waits, and at the latest when the environment is garbage. SCIP stops between two nodes or LPs, not within one.
+    A fork does not take that thread along: in the child the episode is over.
 
     ``info`` holds ``instance`` (its name), ``skipped``, ``scip_seed`` (as in ``apply_seed``), ``status`` (SCIP's; ``solving``
     before the end), ``candidates`` (k,) int32 and ``action_mask`` (k,) int8, all ones, both filled up to (K,) with a padding,
@@ -86,9 +87,9 @@ class BranchingEnv(gymnasium.Env):  # type: ignore[misc]
         settings: named SCIP parameters, see ``SETTINGS``.
         reward: from the progress at two decisions to a number, such as ``-nodes - 0.001 * lp_iterations``.
         seed: of the first ``reset`` that gives none. It decides SCIP's seeds, one an episode.
-        time_limit: SCIP's time limit in seconds; its clock (the wall's by default) runs on between two steps. No limit from 1e20 on,
-            ``math.inf`` included.
-        node_limit: nodes over all restarts; no limit with None.
+        time_limit: SCIP's time limit in seconds; its clock (the wall's by default) runs on between two steps. With None, or 1e20
+            and more, the model's own limit stays.
+        node_limit: nodes over all restarts; with None the model's own limit stays.
         padding: observations are dictionaries of these sizes.
         extended: observe all columns of ``VARIABLE_COLUMNS``, not only Ecole's 19.
         tries: instances that a ``reset`` may look at to find one with a decision.
@@ -122,7 +123,7 @@ class BranchingEnv(gymnasium.Env):  # type: ignore[misc]
         if node_limit is not None:
             limits["limits/totalnodes"] = _positive_integer("node_limit", node_limit)
         self._turns = Turns(instances)
-        self._settings, self._reward, self._first_seed = settings, reward, seed
+        self._settings, self._reward = settings, reward
         self._limits = limits
         self._padding, self._extended, self._tries = padding, extended, tries
         self.action_space = CandidateSpace(None if padding is None else padding.candidates)
@@ -130,6 +131,8 @@ class BranchingEnv(gymnasium.Env):  # type: ignore[misc]
         self._solve: ControlledSolve | None = None
         self._state: BranchState | None = None
         self._skipped = self._decisions = self._scip_seed = 0
+        if seed is not None:
+            super().reset(seed=seed)
 
     # ---- Gymnasium ------------------------------------------------------------------------------------------------
 
@@ -150,8 +153,6 @@ class BranchingEnv(gymnasium.Env):  # type: ignore[misc]
             Exception: what loading or solving an instance raised.
         """
         self.close()
-        if seed is None and self._np_random is None:
-            seed = self._first_seed
         super().reset(seed=seed)
         if seed is not None:
             self._turns.rewind()
@@ -186,7 +187,9 @@ class BranchingEnv(gymnasium.Env):  # type: ignore[misc]
             ValueError: the action is no such place. Nothing has happened then, and another one may be tried.
             gymnasium.error.ResetNeeded: no episode is under way.
             PaddingError: the next state does not fit into the padding; the episode is over.
-            Exception: what the solve raised; the episode is over. What the reward raised: the episode goes on.
+            Exception: what the solve raised; the episode is over. What the reward raised: the step is taken, its
+                observation is lost, and the episode goes on, unless it ended with this step.
+            RuntimeError: this process was forked during the episode, which goes on in the parent.
         """
         solve, state = self._solve, self._state
         if solve is None or state is None or solve.ending is not None:
@@ -207,6 +210,7 @@ class BranchingEnv(gymnasium.Env):  # type: ignore[misc]
     def close(self) -> None:
         """End the episode that is under way, if any: SCIP has returned and its model is free when this returns."""
         solve, self._solve, self._state = self._solve, None, None
+        self.action_space.n_candidates = 1
         if solve is not None:
             solve.stop()
 

@@ -100,7 +100,7 @@ class Episode:
 
     @property
     def nbytes(self) -> int:
-        """Memory held, with all that ``state`` derives and keeps, whether it did so already or not."""
+        """Memory held by its arrays, with all that ``state`` derives and keeps, whether it did so already or not."""
         rows, edges = len(self._arrays["row_lengths"]), len(self._arrays["edge_variables"])
         derived = 8 * (rows + len(self._arrays["variable_static"])) + 12 * edges
         stored = sum(array.nbytes for array in self._arrays.values())
@@ -109,10 +109,11 @@ class Episode:
     # ---- decisions -----------------------------------------------------------------------------------------------
 
     def candidates(self, decision: int) -> NDArray[np.int32]:
-        """(k,) int32: the candidates of a decision, as variable positions."""
+        """(k,) int32: the candidates of a decision, as variable positions; read-only."""
         decision = self._number(decision)
         begin, end = self._candidate_offsets[decision], self._candidate_offsets[decision + 1]
         candidates: NDArray[np.int32] = self._arrays["candidates"][begin:end]
+        candidates.flags.writeable = False
         return candidates
 
     def scores(self, decision: int) -> NDArray[np.float64]:
@@ -136,7 +137,7 @@ class Episode:
     def state(self, decision: int) -> BranchState:
         """The state at a decision, with the recorded columns.
 
-        Decisions of one structure share its arrays; ``structure_id`` is unique in the episode.
+        Decisions of one structure share its arrays, which are read-only, as the candidates are; ``structure_id`` is unique in the episode.
         """
         arrays = self._arrays
         decision = self._number(decision)

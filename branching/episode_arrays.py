@@ -103,13 +103,16 @@ def check_arrays(arrays: Mapping[str, NDArray[Any]]) -> None:
         expected = array.shape[1:] if shape == (-1,) and array.shape[1:] in {(width,) for width in _WIDTHS.values()} else shape
         if array.dtype != np.dtype(dtype) or array.ndim == 0 or array.shape[1:] != expected:
             raise ValueError(f"its array {name} is {array.dtype} {array.shape}")
+    if unknown := sorted(arrays.keys() - SHAPES.keys()):
+        raise ValueError(f"nobody knows its array {unknown[0]}")
     _check_structures(arrays)
     _check_decisions(arrays)
 
 
 def _check_structures(arrays: Mapping[str, NDArray[Any]]) -> None:
     counts = arrays["structure_counts"]
-    if (counts < 0).any():
+    most = [len(arrays["variable_static"]), len(arrays["row_static"]), len(arrays["edge_variables"])]
+    if (counts < 0).any() or (counts > most).any():  # before they are summed: large ones would wrap around
         raise ValueError("its structures have impossible sizes")
     n, m, nnz = counts.sum(axis=0).tolist()
     expected = {"variable_static": n, "row_static": m, "row_lengths": m, "edge_variables": nnz, "edge_values": nnz}
@@ -136,7 +139,8 @@ def _check_decisions(arrays: Mapping[str, NDArray[Any]]) -> None:
     expected = {"variable_dynamic": n, "row_dynamic": m, "candidates": k.sum(), "scores": k[sample].sum()}
     if any(len(arrays[name]) != length for name, length in expected.items()):
         raise ValueError("its states have the wrong sizes")
-    if not _within(arrays["nodes"][:, NODE_INTEGERS], 2**53):
+    small = [NODE_FACTS.index("depth"), NODE_FACTS.index("run")]
+    if not _within(arrays["nodes"][:, NODE_INTEGERS], 2**53) or not _within(arrays["nodes"][:, small], 2**31):
         raise ValueError("its nodes have impossible numbers")
     fits = ((choice >= 0) & (choice < k)).all() and ((parent < 0) == (entered < 0)).all()
     fits = fits and (parent >= -1).all() and (parent < np.arange(d)).all() and (entered >= -1).all() and (entered <= 2).all()
@@ -163,7 +167,7 @@ class Structure:
 
 
 def structures_of(arrays: Mapping[str, NDArray[Any]]) -> list[Structure]:
-    """All structures of an episode, with their edges by variable too."""
+    """All structures of an episode, with their edges by variable too; read-only."""
     v, r, e = (offsets(column) for column in arrays["structure_counts"].T)
     result = []
     for place, n_variables in enumerate(arrays["structure_counts"][:, 0].tolist()):
@@ -172,18 +176,19 @@ def structures_of(arrays: Mapping[str, NDArray[Any]]) -> list[Structure]:
         # By variable, rows ascending: a stable sort keeps the row order within a variable.
         order = np.argsort(edge_variables, kind="stable").astype(np.int64, copy=False)
         row_of_edge = np.repeat(np.arange(len(lengths), dtype=np.int32), lengths)
-        result.append(
-            Structure(
-                variable_static=arrays["variable_static"][v[place] : v[place + 1]],
-                row_static=arrays["row_static"][rows],
-                row_offsets=offsets(lengths),
-                edge_variables=edge_variables,
-                edge_values=arrays["edge_values"][edges],
-                variable_offsets=offsets(np.bincount(edge_variables, minlength=n_variables)),
-                edge_rows=row_of_edge[order],
-                edge_order=order,
-            )
+        structure = Structure(
+            variable_static=arrays["variable_static"][v[place] : v[place + 1]],
+            row_static=arrays["row_static"][rows],
+            row_offsets=offsets(lengths),
+            edge_variables=edge_variables,
+            edge_values=arrays["edge_values"][edges],
+            variable_offsets=offsets(np.bincount(edge_variables, minlength=n_variables)),
+            edge_rows=row_of_edge[order],
+            edge_order=order,
         )
+        for field in fields(structure):
+            getattr(structure, field.name).flags.writeable = False
+        result.append(structure)
     return result
 
 

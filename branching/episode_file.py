@@ -47,7 +47,7 @@ def write_episode(
         OSError: the file cannot be written.
     """
     header = json.dumps({"format": _FORMAT, **_column_names(arrays), "facts": dict(facts), "tree": tree is not None}).encode()
-    content: dict[str, Any] = {"header": np.frombuffer(header, dtype=np.uint8), **arrays}
+    content: dict[str, Any] = {"header": np.frombuffer(header, dtype=np.uint8), **{name: arrays[name] for name in SHAPES}}
     if tree is not None:
         content |= {_TREE + name: array for name, array in tree.to_arrays().items()}
     save = np.savez_compressed if compress else np.savez
@@ -72,7 +72,7 @@ def read_episode(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]],
         content = json.loads(arrays.pop("header").tobytes())
         version, facts, has_tree = content["format"], content["facts"], content["tree"]
         names = _column_names(arrays) if version == _FORMAT else None
-    except (ValueError, KeyError, TypeError, IndexError) as error:
+    except (ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
         raise EpisodeError(f"episode {path} is damaged: its header cannot be read") from error
     if names is None or any(content.get(key) != value for key, value in names.items()):
         raise EpisodeError(f"episode {path} has format {version} or columns of another version; collect it again")
@@ -83,6 +83,4 @@ def read_episode(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]],
         tree = SearchTree.from_arrays(tree_arrays) if has_tree else None
     except ValueError as error:
         raise EpisodeError(f"episode {path} is damaged: {error}") from error
-    if extra := sorted(set(arrays) - set(SHAPES)):
-        raise EpisodeError(f"episode {path} is damaged: nobody knows its array {extra[0]}")
     return arrays, facts, tree

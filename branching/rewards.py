@@ -100,7 +100,7 @@ def redistribute(weights: NDArray[np.floating], cost: float, alpha: float) -> ND
     """Rewards of a path's decisions; their sum is -cost.
 
     Args:
-        weights: (L,) importance weights, not negative, sum 1.
+        weights: (L,) importance weights, not negative, sum 1; up to a millionth, and so the rewards' sum.
         cost: S_0, what the whole path costs; not negative.
         alpha: share that is redistributed, in [0, 1]; the rest arrives at the last decision.
 

@@ -75,14 +75,15 @@ class Turns:
             ValueError: an instance that gives no model, or one whose solve has begun.
             Exception: what loading raised.
         """
-        place, self._next = self._next, self._next + 1
+        place = self._next
         if self._stream is None:
-            self._next %= len(self._instances)
+            self._next = (place + 1) % len(self._instances)
             return _load(self._instances[place], place)
         try:
             instance = next(self._stream)
         except StopIteration:
             raise InstancesExhaustedError(f"the iterator of instances ended after {place}") from None
+        self._next = place + 1
         return _load(instance, place)
 
 

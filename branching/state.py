@@ -142,7 +142,7 @@ class BranchState:
     orientation ``a.x <= side``, the left-hand side before the right-hand side.
 
     The arrays are views into the buffer that made the state: they stay valid until that buffer's next ``update``.
-    ``copy`` keeps them. They are marked read-only.
+    ``copy`` keeps them. A buffer marks them read-only; those of a copy are not.
     """
 
     variable_features: FloatArray

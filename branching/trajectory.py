@@ -19,7 +19,7 @@ def heavy_paths(parent: NDArray[np.integer], sizes: NDArray[np.number]) -> list[
     """Heavy-path decomposition (Sleator & Tarjan 1983): a path goes on with the child decision of the largest subtree.
 
     Every decision is on exactly one path, so it is trained on once. If ``sizes`` are subtree sizes, the way from the root
-    to any decision meets at most log2(d) + 1 paths.
+    to any decision meets at most log2(S) + 1 paths, S being the root's.
 
     Args:
         parent: (d,) the decision before each, -1 for a root.

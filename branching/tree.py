@@ -145,7 +145,11 @@ assert tuple(field.name for field in fields(SearchTree)) == tuple(_COLUMNS)
 
 
 def _column(name: str, values: Any, dtype: str) -> NDArray[Any]:
-    column = np.asarray(values, dtype=dtype)
+    given = np.asarray(values)
+    with np.errstate(invalid="ignore"):  # said below
+        column = given.astype(dtype, copy=False)
+    if column.dtype.kind == "i" and not np.array_equal(column, given):
+        raise ValueError(f"a search tree's {name} are integers of {8 * column.itemsize} bits")
     if column.ndim != 1:
         raise ValueError(f"a search tree's {name} has {column.ndim} dimensions, not one")
     return column

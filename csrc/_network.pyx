@@ -54,6 +54,11 @@ cdef int check_edges(
     return 0
 
 
+cdef bint _fixed(object array) except -1:
+    """Whether nobody is to write into an array, so that what was found of it stays true."""
+    return isinstance(array, np.ndarray) and not cnp.PyArray_ISWRITEABLE(<cnp.ndarray> array)
+
+
 cdef object _grown(object array, Py_ssize_t needed):
     return array if array.shape[0] >= needed else np.empty(needed + needed // 2 + 16, dtype=array.dtype)
 
@@ -89,6 +94,8 @@ cdef class NativeNetwork:
         cdef revi_network* network = &self.network
         if width % 8 or width < 8 or width > REVI_MAX_WIDTH:
             raise ValueError(f"the native network wants a width that is a multiple of 8, at most {REVI_MAX_WIDTH}; not {width}")
+        if heads < 1 or width % heads:
+            raise ValueError(f"the native network wants heads that divide the width of {width}, not {heads}")
         if classes < 0 or classes == 1:
             raise ValueError(f"the native network wants no classes (0) or at least 2, not {classes}")
         self.arrays = arrays
@@ -214,7 +221,7 @@ cdef class NativeNetwork:
             (k,) float32.
 
         Raises:
-            ValueError: the state lacks columns that this network reads, or its indices do not fit its arrays.
+            ValueError: the state lacks columns that this network reads, or its indices do not fit its arrays; an array of another type.
         """
         cdef revi_network* network = &self.network
         cdef revi_state view
@@ -226,7 +233,7 @@ cdef class NativeNetwork:
         cdef int64_t n, k, edges
         if n_steps and memory.shape[1] != network.width:
             raise ValueError(f"steps have width {memory.shape[1]}, the network has {network.width}")
-        self.look_at(state, &view)
+        arrays = self.look_at(state, &view)  # held: the view has no more than their addresses
         n, k, edges = view.n_variables, view.n_candidates, candidate_edges(&view)
         self.scratch = _grown(self.scratch, revi_network_scratch(network, n, view.n_rows, n_steps))
         self.embeddings = _grown(self.embeddings, n * network.width)
@@ -277,17 +284,23 @@ cdef class NativeNetwork:
             )
         return result
 
-    cdef int look_at(self, state, revi_state* view) except -1:
+    cdef tuple look_at(self, state, revi_state* view):
+        # The structure's arrays, and those of the node.
+        edges = (
+            state.row_offsets, state.edge_variables, state.edge_values, state.variable_offsets, state.edge_rows, state.edge_order,
+        )
+        node = state.variable_features, state.row_features, state.candidates
         # Other dtypes and strides are refused here (ValueError).
-        cdef const float[:, ::1] variables = state.variable_features
-        cdef const float[:, ::1] rows = state.row_features
-        cdef const int64_t[::1] row_offsets = state.row_offsets
-        cdef const int32_t[::1] edge_variables = state.edge_variables
-        cdef const float[::1] edge_values = state.edge_values
-        cdef const int64_t[::1] variable_offsets = state.variable_offsets
-        cdef const int32_t[::1] edge_rows = state.edge_rows
-        cdef const int32_t[::1] candidates = state.candidates
-        cdef Py_ssize_t n_edges = edge_values.shape[0]
+        cdef const int64_t[::1] row_offsets = edges[0]
+        cdef const int32_t[::1] edge_variables = edges[1]
+        cdef const float[::1] edge_values = edges[2]
+        cdef const int64_t[::1] variable_offsets = edges[3]
+        cdef const int32_t[::1] edge_rows = edges[4]
+        cdef const int64_t[::1] edge_order = edges[5]
+        cdef const float[:, ::1] variables = node[0]
+        cdef const float[:, ::1] rows = node[1]
+        cdef const int32_t[::1] candidates = node[2]
+        cdef Py_ssize_t i, n_edges = edge_values.shape[0]
         view.n_variables, view.variable_columns = variables.shape[0], variables.shape[1]
         view.n_rows, view.row_columns = rows.shape[0], rows.shape[1]
         view.n_candidates = candidates.shape[0]
@@ -298,7 +311,7 @@ cdef class NativeNetwork:
             )
         if (
             row_offsets.shape[0] != view.n_rows + 1 or variable_offsets.shape[0] != view.n_variables + 1
-            or edge_variables.shape[0] != n_edges or edge_rows.shape[0] != n_edges
+            or edge_variables.shape[0] != n_edges or edge_rows.shape[0] != n_edges or edge_order.shape[0] != n_edges
             or row_offsets[view.n_rows] != n_edges or variable_offsets[view.n_variables] != n_edges
         ):
             raise ValueError("the state's edges do not fit its rows and variables")
@@ -312,19 +325,23 @@ cdef class NativeNetwork:
         view.candidates = &candidates[0]
         # What belongs to the structure is looked at once: where its edges lead, and their values in variable order. Its arrays
         # are kept alive with it, so that an equal address means the very same memory, and the number tells whether it was
-        # written anew.
+        # written anew. Into those that are not read-only anybody may have written meanwhile.
         structure = (
-            state.structure_id, n_edges, view.n_variables, view.n_rows, <size_t> &edge_values[0],
-            <size_t> view.row_offsets, <size_t> view.edge_variables, <size_t> view.variable_offsets, <size_t> view.edge_rows,
+            state.structure_id, n_edges, view.n_variables, view.n_rows, <size_t> view.row_offsets, <size_t> view.edge_variables,
+            <size_t> view.edge_values, <size_t> view.variable_offsets, <size_t> view.edge_rows, <size_t> &edge_order[0],
         )
-        if self.structure is None or self.structure[0] != structure:
+        fixed = True
+        for array in edges:
+            fixed = fixed and _fixed(array)
+        if not fixed or self.structure is None or self.structure[0] != structure:
             check_edges(view.n_rows, view.n_variables, view.row_offsets, view.edge_variables, self.network.width, n_edges)
             check_edges(view.n_variables, view.n_rows, view.variable_offsets, view.edge_rows, self.network.width, n_edges)
             self.structure = None  # until the values are there
             self.edge_values = _grown(self.edge_values, n_edges)
-            np.take(state.edge_values, state.edge_order, out=self.edge_values[:n_edges])
-            self.structure = (
-                structure, state.edge_values, state.row_offsets, state.edge_variables, state.variable_offsets, state.edge_rows,
-            )
+            for i in range(n_edges):
+                if not 0 <= edge_order[i] < n_edges:
+                    raise ValueError(f"the state's edge order has place {edge_order[i]} of {n_edges}")
+                (<float*> self.edge_values.data)[i] = edge_values[edge_order[i]]
+            self.structure = structure, edges
         view.variable_edge_values = <float*> self.edge_values.data
-        return 0
+        return edges + node

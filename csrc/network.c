@@ -245,7 +245,7 @@ void revi_network_steps(const revi_network *network, int64_t n_variables, const 
     for (int child = 0; child < 3; ++child)
         for (int j = 0; j < D; ++j) {
             const float value = shared[j] + network->step_child[child * D + j];
-            hidden[child * D + j] = value > 0.0f ? value : 0.0f;
+            hidden[child * D + j] = value < 0.0f ? 0.0f : value; /* NaN stays */
         }
     revi_dense(&network->step2, 3, hidden, D, steps, D, 0);
     for (int child = 0; child < 3; ++child)

@@ -74,7 +74,7 @@ int revi_vector_level(void);
 /* The sum over the lanes of a vector (K_total), and those of REVI_TOTALS vectors at once (K_totals): there halves are added
  * vector by vector, as in a transposition. */
 
-/* y + |y| is 2 y or 0, exactly. NaN passes, as through any other ReLU. */
+/* y + |y| is 2 y or 0, exactly, for y below half the largest number. NaN passes, as through any other ReLU. */
 REVI_KIND(f32x4, float, int32_t, 4, 0.5f * (y + (f32x4_vector)((f32x4_mask)y & 0x7fffffff)), REVI_INLINE)
 
 REVI_INLINE float f32x4_total(f32x4_vector value)

@@ -17,7 +17,10 @@ _TYPES = (torch.float32, torch.float64)
 
 
 def supports(source: Tensor, target: Tensor, values: Tensor) -> bool:
-    """Whether ``halfconv_sum`` takes these: on the CPU, all float32 or all float64, a fitting width, ``values`` without gradient."""
+    """Whether ``halfconv_sum`` takes what linear layers make of these.
+
+    On the CPU, all float32 or all float64, no autocast to other types, a fitting width, ``values`` without gradient.
+    """
     width = source.shape[1]
     return (
         source.device.type == target.device.type == values.device.type == "cpu"
@@ -26,6 +29,7 @@ def supports(source: Tensor, target: Tensor, values: Tensor) -> bool:
         and width % 8 == 0
         and 0 < width <= MAX_WIDTH
         and not values.requires_grad
+        and not torch.is_autocast_enabled("cpu")
     )
 
 
@@ -62,6 +66,7 @@ def halfconv_sum(
 
     Raises:
         ValueError: shapes, types or indices that do not fit.
+        TypeError: a type that NumPy does not have, or that no kernel is for.
     """
     sums = torch.empty(target.shape, dtype=target.dtype, device="cpu")
     _halfconv.forward(

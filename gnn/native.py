@@ -163,15 +163,17 @@ class NativePolicy(Policy):
     def score(self, state: BranchState, path: Sequence[PathStep]) -> NDArray[np.float32]:
         """Scores of the candidates, (k,) float32. Steps without memory are left out of the history."""
         network = self._network()
-        self._local.scored = state.node
-        return network.score(state, network.revive(select_steps(path, self.config.history_length)), everything=self.needs_path)
+        self._local.scored = None
+        scores = network.score(state, network.revive(select_steps(path, self.config.history_length)), everything=self.needs_path)
+        self._local.scored = (state.node, state.variable_features)
+        return scores
 
     def remember(self, state: BranchState, path: Sequence[PathStep], choice: int) -> NDArray[np.float32] | None:
         """The decision's steps (3, D); None for a network without history. Uses what ``score`` computed for the node."""
         if not self.needs_path:
             return None
-        scored: NodeFacts | None = getattr(self._local, "scored", None)
-        if scored is not state.node and scored != state.node:
+        scored: tuple[NodeFacts, object] | None = getattr(self._local, "scored", None)
+        if scored is None or scored[1] is not state.variable_features or scored[0] != state.node:
             self.score(state, path)
         facts = node_fact_vector(state.node, len(state.candidates), state.n_variables)
         return self._network().steps(int(state.candidates[choice]), facts, self._position(state.node.depth))

@@ -74,4 +74,6 @@ def gather_history(steps: Tensor, histories: Sequence[Sequence[int]], length: in
     places = torch.tensor([[*part, *[0] * (longest - len(part))] for part in kept], dtype=torch.int64)
     mask = torch.tensor([[column < len(part) for column in range(longest)] for part in kept], dtype=torch.bool)
     places, mask = places.reshape(len(kept), longest).to(steps.device), mask.reshape(len(kept), longest).to(steps.device)
-    return steps[places] * mask[..., None] if longest else steps.new_zeros(len(kept), 0, steps.shape[1]), mask
+    # Not by a product: where it is padded the place is that of some step, and infinity times zero is no zero.
+    memory = torch.where(mask[..., None], steps[places], 0.0) if longest else steps.new_zeros(len(kept), 0, steps.shape[1])
+    return memory, mask

@@ -152,9 +152,13 @@ class NetworkPolicy(Policy):
 
         Raises:
             ValueError: not one choice for each node.
+            IndexError: a choice that is no place among its node's candidates.
         """
         if len(choices) != len(nodes.scores):
             raise ValueError(f"{len(choices)} choices for {len(nodes.scores)} nodes")
+        for choice, scores in zip(choices, nodes.scores, strict=True):
+            if not 0 <= choice < len(scores):
+                raise IndexError(f"choice {choice} of {len(scores)} candidates")
         if not self.network.config.history_length:
             return [None] * len(choices)
         with self._computing():
@@ -209,6 +213,9 @@ def _structure_key(state: BranchState) -> tuple[int, ...]:
         state.n_rows,
         state.n_edges,
         state.row_offsets.ctypes.data,
+        state.edge_variables.ctypes.data,
         state.edge_values.ctypes.data,
         state.variable_offsets.ctypes.data,
+        state.edge_rows.ctypes.data,
+        state.edge_order.ctypes.data,
     )

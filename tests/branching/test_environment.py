@@ -256,8 +256,9 @@ def test_iterators_end() -> None:
     with BranchingEnv(models()) as environment:
         assert environment.reset()[0].n_variables <= 15
         environment.reset(seed=0)
-        with pytest.raises(InstancesExhaustedError, match="ended after 2"):
-            environment.reset()
+        for _ in range(2):
+            with pytest.raises(InstancesExhaustedError, match=r"ended after 2$"):
+                environment.reset()
         with pytest.raises(ValueError, match="no places"):
             environment.reset(options={"instance": 0})
 
@@ -338,3 +339,21 @@ def test_a_vector_of_environments() -> None:
         assert "action_mask" in infos
     finally:
         environments.close()
+
+
+def test_a_seed_stands_whoever_looks_at_the_generator_first() -> None:
+    seeds = []
+    for look in (False, True):
+        with BranchingEnv([small], seed=5) as environment:
+            if look:
+                assert environment.np_random is not None
+            seeds.append([environment.reset()[1]["scip_seed"] for _ in range(2)])
+    assert seeds[0] == seeds[1]
+
+
+def test_without_an_episode_there_is_one_action() -> None:
+    with BranchingEnv([small]) as environment:
+        environment.reset(seed=0)
+        assert environment.action_space.n_candidates > 1
+        environment.close()
+        assert environment.action_space.n_candidates == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import signal
 import subprocess
 import sys
@@ -208,3 +209,35 @@ def test_episodes_leave_nothing_behind() -> None:
     assert solver_threads() == 0
     assert process.num_threads() < 20 + threading.active_count()
     assert process.memory_info().rss - before < 20 * 2**20  # a leaked model of this size takes some MB
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize("what", ["close", "reset", "step", "forget"])
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_fork_leaves_the_solve_to_the_parent(what: str) -> None:
+    environment, _ = half_finished()
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            if what == "step":
+                with pytest.raises(RuntimeError, match="a fork does not take it along"):
+                    environment.step(0)
+            elif what == "forget":
+                del environment
+                gc.collect()
+            else:
+                getattr(environment, what)()
+                if what == "reset":
+                    environment.step(0)
+                    environment.close()
+            code = 0
+        finally:
+            os._exit(code)
+    process = psutil.Process(child)
+    ended = eventually(lambda: process.status() == psutil.STATUS_ZOMBIE)
+    process.kill()
+    assert os.waitpid(child, 0)[1] == 0
+    assert ended
+    assert not environment.step(0)[2]
+    environment.close()

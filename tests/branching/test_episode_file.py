@@ -13,6 +13,7 @@ import pytest
 
 from revibranch.branching import files
 from revibranch.branching.episode import Episode, EpisodeError
+from revibranch.branching.episode_arrays import NODE_FACTS
 
 from .episodes import assert_same_episode, solved
 
@@ -125,3 +126,40 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pyt
     assert list(tmp_path.iterdir()) == [target]
     files.write_atomically(target, content)
     assert target.read_bytes() == b"new"
+
+
+def test_what_no_episode_has_is_refused_before_it_is_written() -> None:
+    episode, _ = solved()
+    with pytest.raises(ValueError, match="nobody knows its array extra"):
+        Episode({**episode._arrays, "extra": np.zeros(2)}, {})
+
+
+def test_equal_episodes_make_equal_files(tmp_path: Path) -> None:
+    episode, _ = solved()
+    episode.save(tmp_path / "one.npz")
+    episode.kept(range(len(episode))).save(tmp_path / "other.npz")
+    assert (tmp_path / "one.npz").read_bytes() == (tmp_path / "other.npz").read_bytes()
+
+
+@pytest.mark.parametrize("damage", ["sizes", "depth", "header"])
+def test_numbers_beyond_all_bounds_are_damage(damage: str, tmp_path: Path) -> None:
+    whole_file(tmp_path / "whole.npz")
+    with np.load(tmp_path / "whole.npz") as file:
+        arrays = dict(file)
+    if damage == "sizes":
+        arrays["structure_counts"] = np.tile(np.array([[0, 2**62, 0]]), (4, 1))
+    elif damage == "depth":
+        arrays["nodes"] = np.where(np.array(NODE_FACTS) == "depth", 2.0**40, arrays["nodes"])
+    else:
+        arrays["header"] = np.frombuffer(b"[" * 100_000, dtype=np.uint8)
+    np.savez(tmp_path / "damaged.npz", **arrays)
+    with pytest.raises(EpisodeError, match="damaged"):
+        Episode.load(tmp_path / "damaged.npz")
+
+
+def test_states_are_views_that_nobody_writes_to() -> None:
+    episode, _ = solved()
+    state = episode.state(0)
+    for array in (state.candidates, state.edge_values, state.edge_variables, state.row_offsets, state.edge_order):
+        with pytest.raises(ValueError, match="read-only"):
+            array[:] = 0

@@ -253,3 +253,11 @@ def test_arrays_that_are_no_tree_are_refused() -> None:
             SearchTree.from_arrays({**arrays, name: value})
     with pytest.raises(ValueError, match="lacks parent"):
         SearchTree.from_arrays({name: array for name, array in arrays.items() if name != "parent"})
+
+
+def test_numbers_that_do_not_fit_are_refused_not_wrapped() -> None:
+    arrays = small_tree()
+    for name, value in (("parent", 2**32), ("outcome", 256), ("depth", 0.9), ("lp_iterations", 2.0**70)):
+        changed = [*arrays[name].tolist()[:-1], value]
+        with pytest.raises(ValueError, match=f"{name} are integers"):
+            SearchTree(**{**arrays, name: changed})

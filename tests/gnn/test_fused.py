@@ -277,3 +277,13 @@ def test_parameters_and_their_names_do_not_depend_on_the_way():
     names = set(module(8).state_dict())
     assert names == set(module(12).state_dict())
     assert {"source.weight", "target.bias", "edge", "norm.weight", "edge_mean", "sum_scale"} <= names
+
+
+def test_autocast_goes_the_plain_way():
+    torch.manual_seed(0)
+    convolution = HalfConvolution(16)
+    edges = random_edges(np.random.default_rng(0), 7, 5, 30, torch.float32)
+    targets, sources = torch.randn(7, 16), torch.randn(5, 16)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        cast = convolution(targets, sources, edges)
+    torch.testing.assert_close(cast.float(), convolution(targets, sources, edges), rtol=0.1, atol=0.1)

@@ -23,10 +23,13 @@ from hypothesis import strategies as st
 
 from revibranch.branching.policy import PathStep
 from revibranch.branching.state import BranchState, variable_column_names
+from revibranch.gnn._network import NativeNetwork
 from revibranch.gnn.checkpoint import load_checkpoint
+from revibranch.gnn.columns import LIMIT
 from revibranch.gnn.config import NetworkConfig
 from revibranch.gnn.description import read_checkpoint
-from revibranch.gnn.native import NativePolicy, fits
+from revibranch.gnn.facts import NODE_FACTS
+from revibranch.gnn.native import NativePolicy, fits, fold
 from revibranch.gnn.network import BranchingNetwork
 from revibranch.gnn.policy import load_policy
 from revibranch.gnn.pretrained import pretrained_path
@@ -299,3 +302,84 @@ def test_native_policy_needs_no_torch() -> None:
     code = "import revibranch.gnn.native, sys; print('torch' in sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "False"
+
+
+# ---- states that users make ------------------------------------------------------------------------------------------
+
+
+def writeable(state: BranchState) -> BranchState:
+    copied = state.copy()
+    assert copied.edge_variables.flags.writeable
+    return copied
+
+
+HISTORY = NetworkConfig(width=16, heads=2, history_length=4)
+
+
+def policies() -> tuple[NativePolicy, NetworkPolicy]:
+    return pair(random_network(HISTORY, 1, [random_state(seed) for seed in range(3)]))
+
+
+@pytest.mark.parametrize(("array", "value"), [("edge_variables", 2**30), ("edge_rows", -1), ("edge_order", -1), ("edge_order", 2**40)])
+def test_edges_that_were_written_to_are_looked_at_again(array: str, value: int) -> None:
+    native, _ = policies()
+    state = writeable(random_state())
+    native.score(state, ())
+    getattr(state, array)[:] = value
+    with pytest.raises(ValueError, match=r"edge|variable|row"):
+        native.score(state, ())
+
+
+def test_values_that_were_written_to_count() -> None:
+    native, _ = policies()
+    state = writeable(random_state())
+    native.score(state, ())
+    state.edge_values[:] *= 2.0
+    np.testing.assert_array_equal(native.score(state, ()), policies()[0].score(writeable(state), ()))
+
+
+def test_arrays_that_nobody_else_holds_live_as_long_as_they_are_read() -> None:
+    class Fleeting:
+        def __init__(self, state: BranchState) -> None:
+            self._state = state
+
+        def __getattr__(self, name: str) -> Any:
+            value = getattr(self._state, name)
+            return value.copy() if isinstance(value, np.ndarray) else value
+
+    native, _ = policies()
+    state = random_state(7, n_variables=3000, n_rows=2000, n_edges=12000, n_candidates=1000)
+    expected = native.score(state, ())
+    for _ in range(3):
+        np.testing.assert_array_equal(native.score(Fleeting(state), ()), expected)  # type: ignore[arg-type]
+
+
+def test_steps_are_those_of_the_graph_that_is_given_not_of_the_last_one() -> None:
+    native, _ = policies()
+    one, other = random_state(1), random_state(2)
+    other = replace(other, node=one.node)
+    native.score(one, ())
+    expected = native.remember(one, (), 2)
+    native.score(other, ())
+    np.testing.assert_array_equal(native.remember(one, (), 2), expected)
+    broken = replace(other, candidates=np.array([99], dtype=np.int32))
+    with pytest.raises(ValueError, match="candidate 99"):
+        native.score(broken, ())
+    fresh, _ = policies()
+    np.testing.assert_array_equal(native.remember(other, (), 1), fresh.remember(other, (), 1))
+
+
+def test_an_edge_without_a_number_leaves_no_number_in_the_steps() -> None:
+    state = writeable(random_state())
+    state.edge_values[0] = np.nan
+    for policy in policies():
+        policy.score(state, ())
+        assert np.isnan(policy.remember(state, (), 0)).all()
+
+
+@pytest.mark.parametrize("heads", [0, -1, 3, 32])
+def test_heads_divide_the_width(heads: int) -> None:
+    network = random_network(HISTORY, 1, [random_state()])
+    tensors = {name: tensor.detach().numpy() for name, tensor in network.state_dict().items()}
+    with pytest.raises(ValueError, match="heads that divide the width of 16"):
+        NativeNetwork(16, heads, len(NODE_FACTS), 0, HISTORY.highest, LIMIT, (1e-5, 1e-5), fold(HISTORY, tensors))

@@ -81,3 +81,10 @@ def test_depth_enters_as_a_sinusoidal_code():
     steps = revival(batch, embeddings, torch.tensor([0, 12]))[:, 0]
     code = lambda depth: torch.cat([(depth * revival.frequencies).sin(), (depth * revival.frequencies).cos()])  # noqa: E731
     torch.testing.assert_close(steps[1] - steps[0], code(5) - code(0), rtol=1e-5, atol=1e-6)
+
+
+def test_padding_of_one_history_holds_nothing_of_another():
+    steps = torch.tensor([[float("inf"), float("nan")], [1.0, 2.0], [3.0, 4.0]])
+    memory, mask = gather_history(steps, [[0, 1], [2]], 4)
+    assert mask.tolist() == [[True, True], [True, False]]
+    assert memory[1].tolist() == [[3.0, 4.0], [0.0, 0.0]]

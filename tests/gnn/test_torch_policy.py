@@ -238,3 +238,23 @@ def test_many_nodes_need_a_path_each_and_a_choice_each():
     nodes = policy.score_many([random_state(0), random_state(1)], [[], []])
     with pytest.raises(ValueError, match="1 choices for 2 nodes"):
         policy.remember_many(nodes, [0])
+
+
+def test_edges_that_lead_elsewhere_are_another_structure():
+    state = random_state()
+    policy = NetworkPolicy(fresh())
+    policy.score(state, ())
+    turned = {  # rows in the reverse order within each variable, and another variable for each edge
+        "edge_variables": state.edge_variables[::-1].copy(),
+        "edge_rows": state.edge_rows[::-1].copy(),
+    }
+    other = replace(state, **turned)
+    np.testing.assert_array_equal(policy.score(other, ()), NetworkPolicy(fresh()).score(other, ()))
+
+
+def test_a_choice_belongs_to_its_own_node():
+    policy = NetworkPolicy(fresh())
+    nodes = policy.score_many([random_state(0), random_state(1)], [(), ()])
+    for choices in ([5, 0], [0, -1], [0, 5]):
+        with pytest.raises(IndexError, match="of 5 candidates"):
+            policy.remember_many(nodes, choices)
