@@ -63,6 +63,7 @@ GOALS: tuple[Goal, ...] = (
     _clean("independent set 500", "independent-set.parquet", "independent-set-500", "independent-set", 0.65, 0.9, 0.5),
     _clean("independent set 650", "independent-set-larger.parquet", "independent-set-650", "independent-set", 0.6, 0.8, 0.4),
     _clean("knapsack 100x6", "knapsack.parquet", "knapsack-100x6", "knapsack+guard", 0.8, 0.9, 0.4),
+    _clean("knapsack 100x12", "knapsack-larger.parquet", "knapsack-100x12", "knapsack+guard", None, None, None),
     _clean("facility location 60x60", "facility.parquet", "facility-60x60", "auto", 0.9, 0.95, 0.6),
     _clean("facility location 80x80", "facility-larger.parquet", "facility-80x80", "auto", None, None, None),
     _clean("random MIP 60x80", "general.parquet", "general-60x80", "general", None, None, None),
