@@ -32,7 +32,8 @@ asan := $(venv)-asan
 asan_build := build/$(subst /,_,$(VENV))-asan
 asan_options := -Db_sanitize=address,undefined -Db_lundef=false -Dbuildtype=debugoptimized \
 	-Dc_args=-fno-sanitize-recover=all
-asan_tests := tests/branching tests/gnn/test_native.py tests/gnn/test_fused.py tests/gnn/test_halfconv.py
+asan_tests := tests/branching tests/gnn/test_native.py tests/gnn/test_fused.py tests/gnn/test_halfconv.py \
+	--ignore=tests/branching/workers # no native code, and workers that are to die of a signal, which the sanitizer would catch
 # Their run-time libraries stand before all others; C++'s too, whose exceptions they catch (SoPlex throws). Python's own
 # memory comes from malloc, so that they see its edges. Python never frees all it has, hence no search for leaks.
 # Freed memory is held back, which a test of the process's size would see: hence only a little of it.
