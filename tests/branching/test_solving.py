@@ -123,7 +123,7 @@ if {case!r} == "errors":
         optimize(model)
     except Exception:
         pass
-    print("errors:", "invalid result code" in sys.stderr.getvalue(), file=console)
+    print("errors:", "invalid result code" in sys.stderr.getvalue(), file=console, flush=True)
 else:
     model = knapsack(30, 200, 1)
     model.hideOutput(False)
@@ -139,7 +139,7 @@ else:
         brancher = attach(model, ShortlistPolicy(MostFractional()))
         optimize(model)
         assert brancher.statistics.decisions > 0
-    print({case!r} + ":", "SCIP Status" in sys.stdout.getvalue(), file=console)
+    print({case!r} + ":", "SCIP Status" in sys.stdout.getvalue(), file=console, flush=True)
 """
 
 
