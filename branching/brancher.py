@@ -29,6 +29,9 @@ _BRANCHED = {"result": SCIP_RESULT.BRANCHED}
 _DID_NOT_RUN = {"result": SCIP_RESULT.DIDNOTRUN}
 _REDUCED_DOMAIN = {"result": SCIP_RESULT.REDUCEDDOM}
 
+_STOPS = (KeyboardInterrupt, SystemExit)
+"""What asks for the end of the program: the solve is stopped in SCIP's way, which keeps the incumbent."""
+
 _MOST_UNDONE = 100
 """How often in a row a policy may undo the LP of one node: each time SCIP solves it anew and asks again."""
 
@@ -78,8 +81,8 @@ class LearnedBrancher(Branchrule):  # type: ignore[misc]  # PySCIPOpt has no com
     # Ctrl-C strikes in Python code where SCIP's own handling of it is switched off, and where SCIP does not catch it yet.
 
     def _struck(self, error: BaseException) -> None:
-        if isinstance(error, (KeyboardInterrupt, SystemExit)):
-            self._interrupt()  # SCIP's way, which keeps the incumbent
+        if isinstance(error, _STOPS):
+            self._interrupt()
         else:
             self._report(error, "the solve goes on")
 
@@ -92,7 +95,7 @@ class LearnedBrancher(Branchrule):  # type: ignore[misc]  # PySCIPOpt has no com
         return _DID_NOT_RUN
 
     def _give_up(self, error: BaseException, callback: object) -> dict[str, Any]:  # noqa: ARG002
-        if isinstance(error, (KeyboardInterrupt, SystemExit)):
+        if isinstance(error, _STOPS):
             self._interrupt()
             return self._leave_clean()
         return self._hand_over(error)  # some libraries' panics and cancellations are no Exceptions
@@ -197,7 +200,7 @@ class LearnedBrancher(Branchrule):  # type: ignore[misc]  # PySCIPOpt has no com
                 memory = policy.remember(state, path, choice)
                 self._check_modes()
                 self._paths.keep(state, children, memory)
-            except (KeyboardInterrupt, SystemExit):
+            except _STOPS:
                 raise
             except BaseException as error:
                 statistics.forgotten += 1
@@ -214,7 +217,7 @@ class LearnedBrancher(Branchrule):  # type: ignore[misc]  # PySCIPOpt has no com
         self._take_policy()
         try:
             self.policy.begin(model)
-        except (KeyboardInterrupt, SystemExit):
+        except _STOPS:
             raise
         except BaseException:
             self._trusted = False
@@ -313,7 +316,7 @@ class LearnedBrancher(Branchrule):  # type: ignore[misc]  # PySCIPOpt has no com
                 error,
                 consequence,
             )
-        except (KeyboardInterrupt, SystemExit):
+        except _STOPS:
             self._interrupt()
         except BaseException:  # whoever listens to the log may fail too
             pass

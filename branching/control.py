@@ -61,7 +61,7 @@ class _Handover(Policy):
         self.finished = threading.Event()
         self.stopping = False
         self.thread: int | None = None
-        self.process = os.getpid()
+        self.process: int | None = None
         self.resumed = 0.0
         self._model = weakref.ref(model)
         self._kept: BranchState | None = None
@@ -113,6 +113,11 @@ class _Handover(Policy):
             state.node,
         )
 
+    @property
+    def forked(self) -> bool:
+        """Whether this is a fork of the solve's process: it took no thread of SCIP's along, and the solve is the parent's."""
+        return os.getpid() != self.process
+
     def take_stock(self) -> None:
         """Note how far the solve has come."""
         model = self._model()
@@ -158,7 +163,7 @@ def _solve(models: list[Model], handover: _Handover) -> None:
 
 def _end(handover: _Handover) -> None:
     """Stop the solve and wait until SCIP has returned. Runs also where a solve is garbage, and before the interpreter's end."""
-    if os.getpid() != handover.process:  # a fork took no thread of SCIP's along: the solve is the parent's
+    if handover.forked:
         return
     handover.stopping = True
     handover.choices.put(0)
@@ -231,7 +236,7 @@ class ControlledSolve:
             Exception: what the solve raised; it is over then. KeyboardInterrupt stops it too.
             RuntimeError: this process was forked during the solve.
         """
-        if os.getpid() != self._handover.process:
+        if self._handover.forked:
             raise RuntimeError("the solve goes on in the process that began it; a fork does not take it along")
         self._handover.choices.put(choice)
         return self._wait()

@@ -61,6 +61,7 @@ ROW_STATIC = _n_static(ROW_COLUMNS)
 _WIDTHS = {extended: len(variable_column_names(extended)) - VARIABLE_STATIC for extended in (False, True)}
 NODE_FACTS = tuple(field.name for field in fields(NodeFacts))
 NODE_INTEGERS = tuple(place for place, field in enumerate(fields(NodeFacts)) if field.type == "int")
+_SMALL_INTEGERS = (NODE_FACTS.index("depth"), NODE_FACTS.index("run"))
 
 SHAPES: dict[str, tuple[str, tuple[int, ...]]] = {
     "structure_counts": ("i8", (3,)),
@@ -139,8 +140,7 @@ def _check_decisions(arrays: Mapping[str, NDArray[Any]]) -> None:
     expected = {"variable_dynamic": n, "row_dynamic": m, "candidates": k.sum(), "scores": k[sample].sum()}
     if any(len(arrays[name]) != length for name, length in expected.items()):
         raise ValueError("its states have the wrong sizes")
-    small = [NODE_FACTS.index("depth"), NODE_FACTS.index("run")]
-    if not _within(arrays["nodes"][:, NODE_INTEGERS], 2**53) or not _within(arrays["nodes"][:, small], 2**31):
+    if not _within(arrays["nodes"][:, NODE_INTEGERS], 2**53) or not _within(arrays["nodes"][:, _SMALL_INTEGERS], 2**31):
         raise ValueError("its nodes have impossible numbers")
     fits = ((choice >= 0) & (choice < k)).all() and ((parent < 0) == (entered < 0)).all()
     fits = fits and (parent >= -1).all() and (parent < np.arange(d)).all() and (entered >= -1).all() and (entered <= 2).all()

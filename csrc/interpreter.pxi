@@ -42,8 +42,7 @@ def python_writes(model):
     Raises:
         RuntimeError: the model was freed.
     """
-    cdef _Handle handle = _Handle(model)
-    return _python_writes(handle.get())
+    return _python_writes(_pointer(model))
 
 
 def shielded(escape):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from . import families
 from .family import Family, Parameters, Size, check_seed
 from .manifest import MANIFEST_NAME, InstanceError, Manifest
-from .reading import SUFFIXES, ReadingError, instance_name, is_instance_name, read_model
+from .reading import SUFFIXES, ReadingError, instance_name, is_instance_name, is_text, read_model
 
 if TYPE_CHECKING:
     from pyscipopt import Model
@@ -160,21 +160,12 @@ def resolve_all(specs: Sequence[str | Path]) -> list[InstanceSource]:
         by_origin.setdefault((source.path is None, source.name if source.path is None else str(Path(source.path).resolve())), source)
     unique = list(by_origin.values())
     for source in unique:
-        if source.path is not None and not _is_text(source.path):
+        if source.path is not None and not is_text(source.path):
             raise InstanceError(f"{source.path!r}: a file's name must be valid UTF-8, for it goes into results")
     for longer_name in (_file_name, _path_name):
         counts = Counter(source.name for source in unique)
         unique = [longer_name(source) if counts[source.name] > 1 else source for source in unique]
     return unique
-
-
-def _is_text(name: str) -> bool:
-    """Whether a name can be written as UTF-8; bytes that could not be read as such are lone surrogates in it."""
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def parse_seeds(text: str) -> list[int]:

@@ -52,25 +52,21 @@ def _pointed_at(target: int, descriptors: tuple[int, ...]) -> Iterator[None]:
     One thread at a time: a second one would take the first one's target for the original, and put it back for good.
     """
     with _LOCK:
-        yield from _pointing(target, descriptors)
-
-
-def _pointing(target: int, descriptors: tuple[int, ...]) -> Iterator[None]:
-    _flush()
-    kept: dict[int, int] = {}
-    for descriptor in descriptors:
-        with suppress(OSError):
-            kept[descriptor] = os.dup(descriptor)
-    try:
-        for descriptor in kept:
-            with suppress(OSError):
-                os.dup2(target, descriptor)
-        yield
-    finally:
         _flush()
-        for descriptor, copy in kept.items():
-            os.dup2(copy, descriptor)
-            os.close(copy)
+        kept: dict[int, int] = {}
+        for descriptor in descriptors:
+            with suppress(OSError):
+                kept[descriptor] = os.dup(descriptor)
+        try:
+            for descriptor in kept:
+                with suppress(OSError):
+                    os.dup2(target, descriptor)
+            yield
+        finally:
+            _flush()
+            for descriptor, copy in kept.items():
+                os.dup2(copy, descriptor)
+                os.close(copy)
 
 
 def _flush() -> None:

@@ -9,7 +9,7 @@ from pyscipopt import Model
 
 from .native_output import capture
 
-__all__ = ["SUFFIXES", "ReadingError", "instance_name", "is_instance_name", "read_model"]
+__all__ = ["SUFFIXES", "ReadingError", "instance_name", "is_instance_name", "is_text", "read_model"]
 
 SUFFIXES: tuple[str, ...] = (".mps", ".lp", ".cip")
 """Formats that are read, each also with ``.gz`` behind it."""
@@ -34,6 +34,15 @@ def is_instance_name(name: str) -> bool:
 
 def _suffix(name: str) -> str | None:
     return next((suffix for suffix in SUFFIXES if name.lower().endswith(suffix)), None)
+
+
+def is_text(name: str) -> bool:
+    """Whether a name can be written as UTF-8; bytes that could not be read as such are lone surrogates in it."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def read_model(path: Path) -> Model:
@@ -71,10 +80,8 @@ def _check_file(path: Path) -> None:
         raise ReadingError(f"cannot read {path}: there is no such file")
     if not path.is_file():
         raise ReadingError(f"cannot read {path}: it is not a file")
-    try:
-        str(path.resolve()).encode()
-    except UnicodeEncodeError:  # PySCIPOpt takes names as UTF-8
-        raise ReadingError(f"cannot read {str(path)!r}: its name, with those of its folders, must be valid UTF-8") from None
+    if not is_text(str(path.resolve())):  # PySCIPOpt takes names as UTF-8
+        raise ReadingError(f"cannot read {str(path)!r}: its name, with those of its folders, must be valid UTF-8")
     try:
         with path.open("rb"):
             pass

@@ -86,7 +86,6 @@ class Reinforcement:
         self._on_round, self._on_validation, self._on_lost = on_round, on_validation, on_lost
         torch.set_num_threads(recipe.threads)
         self.state = RunState(recipe, start, torch_device(device))
-        self._starts = start is not None
         self._steps = GradientSteps(recipe, self.state, lambda: self.share)
         self._seconds, self._began = seconds, monotonic()
         self._written, self._save_seconds = monotonic(), 0.0
@@ -128,7 +127,6 @@ class Reinforcement:
                 self._began -= self.state.seconds
             else:
                 self.state.tidy(self.out)
-                self.state.validating = self._starts  # what it starts from may be better than all that comes
             while not self.state.finished:
                 if not self.state.validating:
                     self._round(signals)

@@ -85,8 +85,9 @@ class RunState:
         self.round = self.decisions = self.episodes = self.step = self.validated = 0
         self.warm = start is not None
         """Whether the input normalisation is fitted."""
-        self.validating = False
-        """Whether the validation of these weights is still to be done, or to be done again: it was interrupted."""
+        self.validating = start is not None
+        """Whether the validation of these weights is still to be done, or to be done again: it was interrupted. What a training starts
+        from is validated too, for it may be better than all that comes."""
         self.finished = False
         self.seconds = 0.0
         """Wall seconds of training until the state was written."""
